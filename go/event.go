@@ -93,7 +93,7 @@ var (
 		ReasonUnknownRecipient, ReasonHoldFull, ReasonRecipientClosed, ReasonCreditExhausted, ReasonEgressFull,
 		ReasonPortGone, ReasonTooLarge, ReasonStaleClient, ReasonBadRecord, ReasonStopped, ReasonUnknownRoom,
 		ReasonNotAMember, ReasonHandlerFailed, ReasonHandlerPanicked, ReasonStuck, ReasonPayloadsFull, ReasonReported,
-		ReasonForgedSender, ReasonWorkerLost,
+		ReasonForgedSender, ReasonWorkerLost, ReasonLinkFull, ReasonLinkDown, ReasonLinkLost, ReasonMoved,
 	}
 	refusedReasons = [...]Reason{
 		ReasonRingFull, ReasonClosed, ReasonDraining, ReasonStaleClient, ReasonWrongPort, ReasonTooLarge, ReasonCorrupt,

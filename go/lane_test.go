@@ -889,7 +889,7 @@ func TestReasons(t *testing.T) {
 	}{
 		{EventMessage, 1, ReasonNone}, {EventClose, 0, ReasonCreditExhausted}, {EventClose, 1, ReasonCorrupt},
 		{EventClose, 2, unknownReason}, {EventUndelivered, 0, ReasonEmpty}, {EventUndelivered, 15, ReasonCreditExhausted},
-		{EventSendFailed, 30, ReasonWorkerLost}, {EventSendFailed, 31, unknownReason}, {EventUndelivered, 256, ReasonExpired},
+		{EventSendFailed, 30, ReasonWorkerLost}, {EventSendFailed, 34, ReasonMoved}, {EventSendFailed, 35, unknownReason}, {EventUndelivered, 256, ReasonExpired},
 		{EventUndelivered, 257, ReasonRingFull}, {EventUndelivered, 268, ReasonTooManyCalls},
 		{EventUndelivered, 65535, unknownReason}, {EventRefused, 8, ReasonRateLimited}, {EventRefused, 12, unknownReason},
 	} {

@@ -93,6 +93,16 @@ const (
 	// ReasonWorkerLost: the worker ended before it handled the message: the worker's thread panicked, or the host
 	// dropped the worker.
 	ReasonWorkerLost Reason = 41
+	// ReasonLinkFull: the recipient is on another machine, and too many messages to that machine are not acknowledged
+	// yet.
+	ReasonLinkFull Reason = 42
+	// ReasonLinkDown: the recipient is on another machine, and the link to it is down.
+	ReasonLinkDown Reason = 43
+	// ReasonLinkLost: the link to the recipient's machine was lost before that machine acknowledged the message.
+	ReasonLinkLost Reason = 44
+	// ReasonMoved: the recipient has moved to another machine, and earlier messages to its old one are not acknowledged
+	// yet.
+	ReasonMoved Reason = 45
 )
 
 var reasonNames = [...]string{
@@ -138,6 +148,10 @@ var reasonNames = [...]string{
 	ReasonReported:         "reported",
 	ReasonForgedSender:     "forged_sender",
 	ReasonWorkerLost:       "worker_lost",
+	ReasonLinkFull:         "link_full",
+	ReasonLinkDown:         "link_down",
+	ReasonLinkLost:         "link_lost",
+	ReasonMoved:            "moved",
 }
 
 // recordable says which reasons a message that the host has handled can fail with. The others are refusals of a router.
@@ -148,7 +162,7 @@ var recordable = func() (allowed [len(reasonNames)]bool) {
 		ReasonMissingType, ReasonUnknownType, ReasonFieldTooLong, ReasonAmbiguousSender, ReasonNoRecipient,
 		ReasonUnknownRecipient, ReasonHoldFull, ReasonRecipientClosed, ReasonEgressFull, ReasonPortGone, ReasonBadRecord,
 		ReasonStopped, ReasonUnknownRoom, ReasonNotAMember, ReasonHandlerFailed, ReasonHandlerPanicked, ReasonStuck,
-		ReasonReported, ReasonForgedSender, ReasonWorkerLost,
+		ReasonReported, ReasonForgedSender, ReasonWorkerLost, ReasonLinkFull, ReasonLinkDown, ReasonLinkLost, ReasonMoved,
 	} {
 		allowed[one] = true
 	}

@@ -453,6 +453,14 @@ enum corelane_reason
   // The worker ended before it handled the message: the worker's thread panicked, or the host dropped the
   // worker.
   CORELANE_REASON_WORKER_LOST = 41,
+  // The recipient is on another machine, and too many messages to that machine are not acknowledged yet.
+  CORELANE_REASON_LINK_FULL = 42,
+  // The recipient is on another machine, and the link to it is down.
+  CORELANE_REASON_LINK_DOWN = 43,
+  // The link to the recipient's machine was lost before that machine acknowledged the message.
+  CORELANE_REASON_LINK_LOST = 44,
+  // The recipient has moved to another machine, and earlier messages to its old one are not acknowledged yet.
+  CORELANE_REASON_MOVED = 45,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -14,6 +14,8 @@
 
 mod activity;
 mod base;
+mod crossing;
+mod elsewhere;
 mod lane;
 mod local;
 mod local_loop;
@@ -49,6 +51,9 @@ pub(crate) mod model {
 pub use crate::sync::{AnyThread, OneThread, Sharing};
 pub use base::{BaseRequest, Routed};
 #[cfg(not(corelane_loom))]
+#[doc(hidden)]
+pub use elsewhere::{GatewayOptions, Incoming, LinkId, Reject};
+#[cfg(not(corelane_loom))]
 pub(crate) use lane::handle::{Lane, LaneClient, LaneView};
 #[cfg(all(any(test, feature = "bench-internals"), not(corelane_loom)))]
 #[doc(hidden)]
@@ -57,6 +62,9 @@ pub use payload::{Owned, Returned};
 pub use port::batch::{Batch, Polled};
 pub use port::connect::ConnectOptions;
 pub use port::event::{DeliveredMessage, Event, Recipient};
+#[cfg(not(corelane_loom))]
+#[doc(hidden)]
+pub use port::gateway::{DeliverError, FromWorker, Gateway};
 pub use port::handle::Port;
 pub use port::send::SendOptions;
 pub use port::shared::{Poller, SharedPort};
@@ -375,6 +383,13 @@ impl Router {
             return Err(PortError::EveryWorkerIsLocal);
         }
         Port::open(&self.shared, None, || self.seats.cycle_here())
+    }
+
+    /// Opens the port to other machines. One at a time.
+    #[cfg(not(corelane_loom))]
+    #[doc(hidden)]
+    pub fn gateway(&self, options: GatewayOptions) -> Result<Gateway, PortError> {
+        Gateway::open(&self.shared, options, || self.seats.cycle_here())
     }
 
     /// Opens a port together with a local worker, for a host thread that is an event loop. The loop calls

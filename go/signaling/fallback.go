@@ -63,7 +63,8 @@ func (f *fallbacks) addTo(s *RoutingStats) *RoutingStats {
 // message itself is not to blame.
 func fallsBack(reason corelane.Reason) bool {
 	switch reason {
-	case corelane.ReasonExpired, corelane.ReasonStopped, corelane.ReasonStuck, corelane.ReasonWorkerLost:
+	case corelane.ReasonExpired, corelane.ReasonStopped, corelane.ReasonStuck, corelane.ReasonWorkerLost,
+		corelane.ReasonLinkDown, corelane.ReasonLinkLost:
 		return true
 	}
 	return isRefusal(reason)

@@ -447,7 +447,7 @@ func TestSubmittedMessagesKeepTheirOrder(t *testing.T) {
 // TestWhichReasonsGoToTheBaseRouter: exactly those for which the message is not to blame; of these, refused messages are in no
 // figure yet.
 func TestWhichReasonsGoToTheBaseRouter(t *testing.T) {
-	for reason := corelane.ReasonNone; reason <= corelane.ReasonWorkerLost; reason++ {
+	for reason := corelane.ReasonNone; reason <= corelane.ReasonMoved; reason++ {
 		falls, refused := false, false
 		switch reason.String() {
 		case "expired", "stopped", "stuck", "worker_lost":

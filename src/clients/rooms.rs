@@ -130,6 +130,14 @@ impl Rooms {
         lock(&self.readers).pop()
     }
 
+    /// The room of this name, if it has members.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn id_of(&self, name: &str) -> Option<RoomId> {
+        let room = RoomId(self.names.get(self.names.hash(name.as_bytes()))?.0);
+        let control = lock(&self.control);
+        control.lists.get(room.index()).filter(|list| list.name() == name.as_bytes()).map(|list| list.room())
+    }
+
     /// Adds a client of `port` to the room with this name, and creates the room if necessary. Joining again
     /// changes nothing. `is_open`: whether the client is connected; a disconnect says so first, and then calls
     /// [`leave_all`](Self::leave_all).

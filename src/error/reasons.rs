@@ -160,6 +160,17 @@ reasons! {
         /// The worker ended before it handled the message: the worker's thread panicked, or the host dropped the
         /// worker.
         WorkerLost = "worker_lost",
+        /// The recipient is on another machine, and too many messages to that machine are not acknowledged yet, of all
+        /// senders or of this one.
+        LinkFull = "link_full",
+        /// The recipient is on another machine, and the link to it is down. The message's type is not held.
+        LinkDown = "link_down",
+        /// The link to the recipient's machine was lost before that machine acknowledged the message. It may have been
+        /// delivered.
+        LinkLost = "link_lost",
+        /// The recipient has moved to another machine, and earlier messages to its old one are not acknowledged yet. The
+        /// message's type is not held.
+        Moved = "moved",
     }
 }
 
@@ -209,6 +220,8 @@ reasons! {
         PayloadLost = "payload_lost",
         /// A room message was too large for a ring, and `payloads` out-of-line payloads were already waiting.
         PayloadsFull = "payloads_full",
+        /// A room message for the members on another machine found its link full or down.
+        Link = "link",
     }
 }
 

@@ -97,11 +97,19 @@ pub enum CorelaneReason {
     /// The worker ended before it handled the message: the worker's thread panicked, or the host dropped the
     /// worker.
     WorkerLost = 41,
+    /// The recipient is on another machine, and too many messages to that machine are not acknowledged yet.
+    LinkFull = 42,
+    /// The recipient is on another machine, and the link to it is down.
+    LinkDown = 43,
+    /// The link to the recipient's machine was lost before that machine acknowledged the message.
+    LinkLost = 44,
+    /// The recipient has moved to another machine, and earlier messages to its old one are not acknowledged yet.
+    Moved = 45,
 }
 
 impl CorelaneReason {
     /// Every reason.
-    const ALL: [Self; 42] = [
+    const ALL: [Self; 46] = [
         Self::None,
         Self::Expired,
         Self::CreditExhausted,
@@ -144,6 +152,10 @@ impl CorelaneReason {
         Self::Reported,
         Self::ForgedSender,
         Self::WorkerLost,
+        Self::LinkFull,
+        Self::LinkDown,
+        Self::LinkLost,
+        Self::Moved,
     ];
 
     const fn name(self) -> &'static CStr {
@@ -190,6 +202,10 @@ impl CorelaneReason {
             Self::Reported => c"reported",
             Self::ForgedSender => c"forged_sender",
             Self::WorkerLost => c"worker_lost",
+            Self::LinkFull => c"link_full",
+            Self::LinkDown => c"link_down",
+            Self::LinkLost => c"link_lost",
+            Self::Moved => c"moved",
         }
     }
 

@@ -91,6 +91,18 @@ impl Doorbell {
         after_publishing(|| self.wake.wake_if_asleep());
     }
 
+    /// Tells the worker that names were inserted: it looks up all those for which it holds messages.
+    pub(crate) fn post_all(&self) {
+        self.post_bits(u64::MAX);
+    }
+
+    /// As [`post`](Self::post), for several names: the bits of [`post_bit`].
+    pub(crate) fn post_bits(&self, bits: u64) {
+        // Release: as in `post`.
+        self.posts.fetch_or(bits, Release);
+        after_publishing(|| self.wake.wake_if_asleep());
+    }
+
     /// The bits of the posted names; 0 for none. Clears them before the worker looks the names up: a later post sets its
     /// bit again.
     #[inline]

@@ -29,6 +29,10 @@ pub mod ingress_kind {
     pub const ACKNOWLEDGE: u16 = 6;
     /// Only on a lane: the host has thrown deliveries away.
     pub const DISCARDED: u16 = 7;
+    /// Only from the gateway: another machine has answered messages (`router::elsewhere`).
+    pub const ANSWERED: u16 = 8;
+    /// Only from the gateway: a link to another machine is lost.
+    pub const LINK_LOST: u16 = 9;
 }
 
 /// Flags of ingress records.
@@ -42,12 +46,17 @@ pub mod ingress_flag {
     /// The header names the recipient and the type, and the payload is delivered as it is, without being read. Only for
     /// MESSAGE.
     pub const ADDRESSED: u16 = 8;
+    /// Only from the gateway, for SEND and SEND_TO_ROOM: the record carries a ticket instead of a call, and the worker
+    /// sends a RESULT with it.
+    pub const RESULT: u16 = 16;
 }
 
-/// Flags of delivery records of the kind MESSAGE.
+/// Flags of delivery records of the kinds MESSAGE and ELSEWHERE.
 pub mod delivery_flag {
     /// The payload is {number, length} of an out-of-line payload (`router::payload`).
     pub const OWNED: u16 = 1;
+    /// Only ELSEWHERE: the message is for a room.
+    pub const ROOM: u16 = 2;
 }
 
 /// Kinds of delivery records.
@@ -73,6 +82,16 @@ pub mod delivery_kind {
     /// Only on a lane, to a sender: the worker has refused messages of this client. `flags` is the reason of the last one
     /// and `correlation` the last one's; the payload is their number.
     pub const REFUSED: u16 = 9;
+    /// Only to the gateway: a message for a client of another machine (`router::elsewhere`). The recipient list has 0.
+    pub const ELSEWHERE: u16 = 10;
+    /// Only to the gateway: how a message from another machine has ended. `correlation` is its ticket, `flags` the reason
+    /// (`router::notice`).
+    pub const RESULT: u16 = 11;
+
+    /// Whether a record of this kind may refer to an out-of-line payload.
+    pub(crate) const fn may_be_beside(kind: u16) -> bool {
+        matches!(kind, MESSAGE | ELSEWHERE)
+    }
 }
 
 #[inline(always)]
@@ -158,7 +177,7 @@ pub struct IngressHeader {
     /// In SEND and SEND_TO_ROOM, and with [`ingress_flag::ADDRESSED`]: the type label, or `u32::MAX` for the type `send`; the worker checks it. Otherwise
     /// `u32::MAX`, since the envelope names the type.
     pub message_type: u32,
-    /// The call that waits for the result. Valid only with [`ingress_flag::CALL`].
+    /// The call that waits for the result, with [`ingress_flag::CALL`]; the ticket, with [`ingress_flag::RESULT`].
     pub call: u64,
 }
 
@@ -191,7 +210,7 @@ impl IngressHeader {
         put(record, 24, &self.correlation.to_ne_bytes());
         put(record, 32, &self.recipient.to_ne_bytes());
         put(record, 40, &self.message_type.to_ne_bytes());
-        if self.flags & ingress_flag::CALL != 0 {
+        if self.flags & (ingress_flag::CALL | ingress_flag::RESULT) != 0 {
             put(record, 48, &self.call.to_ne_bytes());
         }
     }

@@ -10,9 +10,10 @@ use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_
 /// A notice: a delivery record without payload, for one recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// Kind UNDELIVERED, SEND_FAILED or ROOM_SEND_FAILED.
+    /// Kind UNDELIVERED, SEND_FAILED, ROOM_SEND_FAILED or RESULT.
     pub(super) header: DeliveryHeader,
     /// UNDELIVERED: the sender. SEND_FAILED: the client that the message was for. ROOM_SEND_FAILED: the room's number.
+    /// RESULT: nobody.
     pub(super) client: ClientId,
 }
 
@@ -46,10 +47,16 @@ impl Tell {
 /// The number of an expired message's reason; smaller numbers are those of [`Failed`], larger ones of [`SubmitError`].
 const EXPIRED: u16 = 256;
 
+/// Only in a RESULT: no reason, the message is delivered.
+const DELIVERED: u16 = u16::MAX;
+
 impl Notice {
     /// The notice for a submitted message, if its submitter wants one. Each send has one.
     #[inline]
     pub(super) fn wanted(message: &IngressHeader, reason: Loss) -> Option<Self> {
+        if message.flags & ingress_flag::RESULT != 0 {
+            return Some(Self::new(delivery_kind::RESULT, ClientId(0), message.call, reason));
+        }
         let (kind, client) = match message.kind {
             ingress_kind::SEND => (delivery_kind::SEND_FAILED, message.recipient),
             ingress_kind::SEND_TO_ROOM => (delivery_kind::ROOM_SEND_FAILED, message.recipient),
@@ -66,7 +73,10 @@ impl Notice {
     pub(super) fn is_kind(kind: u16) -> bool {
         matches!(
             kind,
-            delivery_kind::UNDELIVERED | delivery_kind::SEND_FAILED | delivery_kind::ROOM_SEND_FAILED
+            delivery_kind::UNDELIVERED
+                | delivery_kind::SEND_FAILED
+                | delivery_kind::ROOM_SEND_FAILED
+                | delivery_kind::RESULT
         )
     }
 
@@ -78,6 +88,18 @@ impl Notice {
         };
         let header = DeliveryHeader { kind, flags, correlation, recipients: 1, ..DeliveryHeader::default() };
         Self { header, client }
+    }
+
+    /// The RESULT of a message that was delivered.
+    pub(super) fn delivered(ticket: u64) -> Self {
+        let mut notice = Self::new(delivery_kind::RESULT, ClientId(0), ticket, Loss::Expired);
+        notice.header.flags = DELIVERED;
+        notice
+    }
+
+    /// How a message from another machine has ended, of a RESULT.
+    pub(super) fn result(header: &DeliveryHeader) -> Result<(), Loss> {
+        if header.flags == DELIVERED { Ok(()) } else { Err(Self::reason(header)) }
     }
 
     /// The reason in a notice's header. Another language may have written the record, so any number has one.

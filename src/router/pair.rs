@@ -101,7 +101,7 @@ pub(super) fn give_back_from(record: &[u8], handed: usize, clients: &Clients) ->
 
 /// The length of a delivery's payload as the record states it, inline or out of line.
 pub(super) fn payload_bytes(header: &DeliveryHeader, payload: &[u8]) -> usize {
-    let beside = header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0;
+    let beside = delivery_kind::may_be_beside(header.kind) && header.flags & delivery_flag::OWNED != 0;
     if beside { read_reference(payload).map_or(0, |(_, length)| length) } else { payload.len() }
 }
 

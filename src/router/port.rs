@@ -5,7 +5,7 @@
 //! ingress ring. Deliveries come back through the egress rings to `poll`. `send` has the messages of the host itself.
 //! `disconnect` ends clients and settles with workers that have left; `closings` has the events that come from no
 //! ring. `route` submits one message and waits
-//! for its result. `link` connects the submitting and the polling half.
+//! for its result. `gateway` is the port to other machines. `link` connects the submitting and the polling half.
 //!
 //! Used by `router`, which opens ports, and by `ffi`. No file in `worker/` imports this folder.
 
@@ -14,6 +14,8 @@ mod closings;
 pub(super) mod connect;
 mod disconnect;
 pub(super) mod event;
+#[cfg(not(corelane_loom))]
+pub(super) mod gateway;
 pub(super) mod handle;
 pub(super) mod ingress;
 pub(super) mod link;

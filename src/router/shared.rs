@@ -5,6 +5,7 @@
 
 use super::activity::Activity;
 use super::base::{BaseRoute, Fallback};
+use super::elsewhere::{Directory, Elsewhere};
 use super::local_loop::LocalLoop;
 use super::notice::Notice;
 use super::pair::Pair;
@@ -13,7 +14,9 @@ use super::permits::Permits;
 use super::placement::{self, Placement};
 use super::rules::{MessageType, ProtocolRules, SEND};
 use crate::call::Calls;
-use crate::clients::{Bucket, ClientId, ClientSlot, Clients, Limits, Rate, RoomId, Rooms, Stack, UNLISTED};
+use crate::clients::{
+    Bucket, ClientId, ClientSlot, Clients, Limits, NameHash, Rate, RoomId, Rooms, Stack, UNLISTED,
+};
 use crate::clock::Clock;
 use crate::config::{Config, Key};
 use crate::envelope::Names;
@@ -28,6 +31,7 @@ use crate::sync::os::process_cores;
 use crate::sync::{Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock, mutant, try_lock};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -69,6 +73,8 @@ pub(super) struct Shared {
     pub(super) buckets: Box<[Bucket]>,
     pub(super) permits: Permits,
     pub(super) draining: AtomicBool,
+    /// What is known of other machines. Set when the first gateway opens.
+    pub(super) other_machines: OnceLock<Directory>,
     pub(super) control: Mutex<RouterControl>,
 }
 
@@ -171,6 +177,13 @@ pub(super) struct ProtocolEntry {
 }
 
 impl ProtocolEntry {
+    /// The type of this name.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn type_named(&self, name: &str) -> Option<TypeId> {
+        let place = self.rules.types().iter().position(|(known, _)| known == name)?;
+        self.types.get(place).copied()
+    }
+
     /// The type under which a send to a client of this protocol counts: the given type if it is one of the protocol's,
     /// otherwise `send`. The number is not trusted, because a record in a ring may contain any.
     pub(super) fn type_of_send(&self, given: u32) -> TypeId {
@@ -269,6 +282,7 @@ impl Shared {
             buckets: (0..config.buckets()).map(|_| Bucket::new()).collect(),
             permits: Permits::new(config.get(Key::MaxConcurrentMessages), ports as u64),
             draining: AtomicBool::new(false),
+            other_machines: OnceLock::new(),
             #[cfg(not(corelane_loom))]
             hub: Arc::new(crate::record::Hub::new(
                 crate::record::HubSizes::of(&config),
@@ -315,6 +329,17 @@ impl Shared {
     pub(super) fn task_limit(&self) -> usize {
         let any = self.protocols.iter().any(|one| one.rules.has_tasks());
         if any { self.config.count(Key::MaxTasks) } else { 0 }
+    }
+
+    /// What is known of other machines, if this router is one of several.
+    #[inline(always)]
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        self.other_machines.get()
+    }
+
+    /// On which other machine a name is.
+    pub(super) fn elsewhere(&self, hash: NameHash) -> Option<Elsewhere> {
+        self.directory().and_then(|directory| directory.find(hash))
     }
 
     /// Asks every worker to stop.

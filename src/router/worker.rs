@@ -6,11 +6,14 @@
 //! have failed, `held` ends held messages, `state` is what a worker owns.
 //! `lane` takes the records of lanes: it does there what a port's two halves do otherwise.
 //! `pairs` takes up and leaves the rings of ports, and `adoption` settles a worker that ended without a stop.
-//! `pool` is the memory of `hold`.
+//! `remote` hands messages to other machines, through the gateway, and takes their answers; `under_way`
+//! has those messages.
+//! `pool` and `blocks` are the memory of `hold` and `remote`.
 //!
 //! `router` imports the folder to build the workers; no file in `port/` imports it. Deliveries go on to `port/poll`.
 
 pub(super) mod adoption;
+pub(super) mod blocks;
 pub(super) mod cycle;
 pub(super) mod deliver;
 pub(super) mod dispatch;
@@ -27,9 +30,11 @@ mod notices;
 pub(super) mod over_limit;
 mod pairs;
 pub(super) mod pool;
+pub(super) mod remote;
 pub(super) mod request;
 pub(super) mod rooms;
 pub(super) mod send;
 pub(super) mod state;
 pub(super) mod tasks;
+pub(super) mod under_way;
 pub(super) mod unusual;

@@ -124,7 +124,17 @@ impl IngressSenders {
         worker: usize,
         header: &IngressHeader,
     ) -> Result<(), SubmitError> {
-        self.push(worker, header, b"")?;
+        self.push_control(worker, header, b"")
+    }
+
+    /// As [`push_other`](Self::push_other), with a payload.
+    pub(super) fn push_control(
+        &mut self,
+        worker: usize,
+        header: &IngressHeader,
+        payload: &[u8],
+    ) -> Result<(), SubmitError> {
+        self.push(worker, header, payload)?;
         if let Some(way) = self.ways.get(worker) {
             way.counts.push_other();
         }

@@ -35,6 +35,8 @@ pub(in crate::router) struct PollHalf {
     pub(super) told: bool,
     /// The place of the local worker that this thread drives.
     pub(in crate::router) seat: Option<Arc<Seat>>,
+    /// The port is the gateway's, so that records for it are no bad ones.
+    pub(super) is_gateway: bool,
     /// The worker at which the next poll starts. It rotates, so that no worker is always first.
     pub(super) first: usize,
     pub(super) writer: Writer,
@@ -159,6 +161,7 @@ impl PollHalf {
             waiter: Waiter::default(),
             told: false,
             seat: None,
+            is_gateway: false,
             first: 0,
             writer: Writer::new(),
             views: Vec::new(),
@@ -180,6 +183,12 @@ impl PollHalf {
             slot.credit.close(client.generation());
             self.cut_off.push_back(client);
         }
+    }
+
+    /// From now on records for the gateway are no bad ones.
+    #[cfg(not(corelane_loom))]
+    pub(super) fn accept_crossings(&mut self) {
+        self.is_gateway = true;
     }
 
     /// Gives back the ring space of what was handed out, and wakes workers that wait for the space.

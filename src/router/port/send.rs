@@ -44,9 +44,13 @@ impl SendOptions {
         self
     }
 
-    /// The type as records carry it.
-    fn label(self) -> u32 {
-        self.message_type.map_or(u32::MAX, MessageType::label)
+    /// What they say of the record. Its stamp, 0, means now.
+    fn header(self) -> IngressHeader {
+        IngressHeader {
+            correlation: self.correlation,
+            message_type: self.message_type.map_or(u32::MAX, MessageType::label),
+            ..IngressHeader::default()
+        }
     }
 }
 
@@ -64,7 +68,7 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), SubmitError> {
-        self.counted(|submit| submit.push_to_client(to, message, options))
+        self.counted(|submit| submit.push_to_client(to, message, options.header()))
     }
 
     /// See [`Port::try_send`](crate::router::Port::try_send).
@@ -74,7 +78,7 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), TrySubmitError> {
-        self.counted_if_room(|submit| submit.push_to_client(to, message, options))
+        self.counted_if_room(|submit| submit.push_to_client(to, message, options.header()))
     }
 
     /// See [`Port::send_to_room`](crate::router::Port::send_to_room).
@@ -84,7 +88,7 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), SubmitError> {
-        self.counted(|submit| submit.push_to_room(room, message, options))
+        self.counted(|submit| submit.push_to_room(room, message, options.header()))
     }
 
     /// See [`Port::try_send_to_room`](crate::router::Port::try_send_to_room).
@@ -94,26 +98,31 @@ impl SubmitHalf {
         message: &[u8],
         options: SendOptions,
     ) -> Result<(), TrySubmitError> {
-        self.counted_if_room(|submit| submit.push_to_room(room, message, options))
+        self.counted_if_room(|submit| submit.push_to_room(room, message, options.header()))
     }
 
-    fn push_to_room(
+    /// Sends to a room. `header` has what the submitter says of the message.
+    pub(super) fn push_to_room(
         &mut self,
         room: RoomId,
         message: &[u8],
-        options: SendOptions,
+        header: IngressHeader,
     ) -> Result<(), SubmitError> {
         let worker = room_worker(&self.shared, self.home, room);
-        self.push_send(ingress_kind::SEND_TO_ROOM, room.0, worker, message, options)
+        self.push_send(
+            IngressHeader { kind: ingress_kind::SEND_TO_ROOM, recipient: room.0, ..header },
+            worker,
+            message,
+        )
     }
 
     /// Sends to the recipient's own worker; the recipient may belong to any port. The send fails at the worker
     /// if the client has closed by then.
-    fn push_to_client(
+    pub(super) fn push_to_client(
         &mut self,
         to: ClientId,
         message: &[u8],
-        options: SendOptions,
+        header: IngressHeader,
     ) -> Result<(), SubmitError> {
         let slot = self.shared.clients.slot(to.index()).ok_or(SubmitError::StaleClient)?;
         let place = slot.place();
@@ -122,27 +131,19 @@ impl SubmitHalf {
             return Err(SubmitError::StaleClient);
         }
         let worker = send_worker(&self.shared, slot, place);
-        self.push_send(ingress_kind::SEND, to.0, worker, message, options)
+        self.push_send(IngressHeader { kind: ingress_kind::SEND, recipient: to.0, ..header }, worker, message)
     }
 
     /// Checks a send and pushes its record to the `worker`, unless no worker can take it in order.
     fn push_send(
         &mut self,
-        kind: u16,
-        recipient: u64,
+        header: IngressHeader,
         worker: Option<usize>,
         message: &[u8],
-        options: SendOptions,
     ) -> Result<(), SubmitError> {
         self.check(message.len())?;
-        let header = IngressHeader {
-            kind,
-            recipient,
-            stamp: self.shared.clock.raw(),
-            correlation: options.correlation,
-            message_type: options.label(),
-            ..IngressHeader::default()
-        };
+        let stamp = if header.stamp == 0 { self.shared.clock.raw() } else { header.stamp };
+        let header = IngressHeader { stamp, ..header };
         self.shared.permits.admit(&mut self.spare)?;
         let worker = worker.ok_or(SubmitError::Closed)?;
         self.out.push_message(&self.shared.payloads, worker, header, Bytes::Copied(message))?;

@@ -201,7 +201,8 @@ impl PollHalf {
             }
         };
         let length = record.bytes.len();
-        let is_known = (delivery_kind::MESSAGE..=delivery_kind::ROOM_SEND_FAILED).contains(&record.kind);
+        let is_known = (delivery_kind::MESSAGE..=delivery_kind::ROOM_SEND_FAILED).contains(&record.kind)
+            || (self.is_gateway && record.kind >= delivery_kind::ELSEWHERE);
         let read =
             DeliveryHeader::read(record.bytes).filter(|(header, ..)| header.recipients > 0 && is_known);
         let Some((header, recipients, payload)) = read else {
@@ -262,7 +263,7 @@ impl PollHalf {
 
     /// The payload of a record that was just found.
     #[inline]
-    fn payload(&self, worker: usize, record: &Current) -> &[u8] {
+    pub(super) fn payload(&self, worker: usize, record: &Current) -> &[u8] {
         let Some(way) = self.ways.get(worker) else { return &[] };
         if let Beside::There(payload) = &way.beside {
             return payload.bytes().unwrap_or_default();
@@ -292,7 +293,7 @@ impl EgressReceiver {
 /// 0, which no payload has.
 #[inline]
 fn reference(record: &Record<'_>, payload: &[u8]) -> Option<u64> {
-    if record.kind != delivery_kind::MESSAGE || record.flags & delivery_flag::OWNED == 0 {
+    if !delivery_kind::may_be_beside(record.kind) || record.flags & delivery_flag::OWNED == 0 {
         return None;
     }
     Some(read_reference(payload).map_or(0, |(number, _)| number))

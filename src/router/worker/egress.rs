@@ -465,7 +465,7 @@ impl EgressSender {
                     }
                     _ => given_up.recipients += give_back(record.bytes, clients),
                 }
-                if header.kind == delivery_kind::MESSAGE && header.flags & delivery_flag::OWNED != 0 {
+                if delivery_kind::may_be_beside(header.kind) && header.flags & delivery_flag::OWNED != 0 {
                     let taken = |(number, _)| payloads.take(Way::Out, worker, port, number);
                     drop(read_reference(payload).and_then(taken));
                 }

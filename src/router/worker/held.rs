@@ -21,10 +21,18 @@ impl WorkerContext<'_> {
     /// A name has connected: delivers what is held for it, if the client is still connected.
     pub(in crate::router) fn name_connected(&mut self, hash: NameHash) {
         let shared = self.shared;
-        if self.state.holds.holds_for(hash)
-            && let Some(to) = shared.clients.names().get(hash)
-        {
-            self.flush(hash, to);
+        if !self.state.holds.holds_for(hash) {
+            return;
+        }
+        match shared.clients.names().get(hash) {
+            // While earlier messages are unanswered elsewhere, the held ones wait.
+            Some(to) if self.unanswered(hash).is_none() => self.flush(hash, to),
+            Some(_) => {}
+            None => {
+                if let Some(at) = shared.elsewhere(hash) {
+                    self.flush_elsewhere(hash, at);
+                }
+            }
         }
     }
 
@@ -137,17 +145,23 @@ impl WorkerContext<'_> {
     }
 
     /// Ends the first message held for a name. `tell` of the state is that of this message.
-    fn end_first(&mut self, hash: NameHash, outcome: Outcome) {
-        let shared = self.shared;
+    pub(in crate::router) fn end_first(&mut self, hash: NameHash, outcome: Outcome) {
         let Some(held) = self.state.holds.pop(hash) else { return };
+        if let Some(slot) = self.shared.clients.slot(held.sender.index()) {
+            slot.unhold_one();
+        }
+        self.end_kept(&held, outcome);
+        self.count_held();
+    }
+
+    /// Ends a message that was held, or was under way to another machine. `tell` of the state is that of this message.
+    pub(in crate::router) fn end_kept(&mut self, held: &Held, outcome: Outcome) {
+        let shared = self.shared;
         let ended = shared.clock.raw();
         // The slot belongs to the sender until this message is finished.
         let sender = shared.clients.slot(held.sender.index()).map(|slot| (held.sender, slot));
-        if let Some((_, slot)) = sender {
-            slot.unhold_one();
-        }
         if outcome != Outcome::Ok {
-            self.tell_held(&held, outcome);
+            self.tell_held(held, outcome);
         }
         let timing = self.timing(held.stamp, held.started, held.since);
         self.end(MessageEnd {
@@ -159,7 +173,5 @@ impl WorkerContext<'_> {
             is_held: false,
             call: None,
         });
-        let worker = self.shard();
-        worker.held.set(&mut self.state.writer, self.state.holds.messages() as u64);
     }
 }

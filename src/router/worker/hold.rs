@@ -6,7 +6,8 @@
 //! All queues have the same hold time, so a list in order of creation serves as the timer: the oldest queue
 //! expires first.
 //!
-//! Used by `dispatch` (holds a message), `held` (ends it) and `state`. The memory is in `pool`.
+//! Used by `dispatch` (holds a message), `held` (ends it), `remote` (returns one) and `state`. The memory is in `pool` and
+//! `blocks`.
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
@@ -14,7 +15,9 @@ mod tests;
 use crate::clients::{ClientId, MAX_NAME_BYTES, NameHash};
 use crate::config::{Config, Key};
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
+use crate::router::elsewhere::Elsewhere;
 use crate::router::notice::Tell;
+use crate::router::worker::blocks::Blocks;
 use crate::router::worker::pool::{END, Linked, Pool};
 use crate::sync::os;
 
@@ -44,14 +47,6 @@ struct HeldMessage {
     next: u32,
 }
 
-#[derive(Debug)]
-struct Block {
-    bytes: [u8; BLOCK_BYTES],
-    next: u32,
-}
-
-const BLOCK_BYTES: usize = 252;
-
 /// The messages held for one name. Never empty.
 #[derive(Debug)]
 struct Queue {
@@ -62,6 +57,10 @@ struct Queue {
     count: u32,
     first: u32,
     last: u32,
+    /// The last message that has come back from another machine; see [`Holds::put_back`].
+    returned: u32,
+    /// Where those messages were sent: nothing is sent there again.
+    gone_from: Option<Elsewhere>,
     /// The next queue of the same bucket.
     chain: u32,
     /// The queues created before and after this one.
@@ -70,12 +69,6 @@ struct Queue {
 }
 
 impl Linked for HeldMessage {
-    fn link(&mut self) -> &mut u32 {
-        &mut self.next
-    }
-}
-
-impl Linked for Block {
     fn link(&mut self) -> &mut u32 {
         &mut self.next
     }
@@ -90,7 +83,7 @@ impl Linked for Queue {
 #[derive(Debug)]
 pub(crate) struct Holds {
     messages: Pool<HeldMessage>,
-    blocks: Pool<Block>,
+    blocks: Blocks,
     queues: Pool<Queue>,
     /// By the name's hash: the first queue of each bucket.
     buckets: Box<[u32]>,
@@ -108,11 +101,6 @@ pub(crate) struct Holds {
     marked: Box<[u64]>,
 }
 
-/// The number of blocks that suffices: each message leaves at most one block partly used.
-const fn block_limit(bytes: u64, messages: u64) -> u64 {
-    bytes.div_ceil(BLOCK_BYTES as u64) + messages
-}
-
 /// Words for one mark per client.
 const fn marks(clients: u64) -> u64 {
     clients.div_ceil(64)
@@ -123,7 +111,7 @@ impl Holds {
         let (messages, bytes) = (config.get(Key::HoldMessages), config.get(Key::HoldBytes));
         Self {
             messages: Pool::new(messages as usize),
-            blocks: Pool::new(block_limit(bytes, messages) as usize),
+            blocks: Blocks::new(bytes, messages),
             queues: Pool::new(messages as usize),
             buckets: vec![END; messages.next_power_of_two() as usize].into(),
             oldest: END,
@@ -143,7 +131,7 @@ impl Holds {
     pub(crate) fn hollow() -> Self {
         Self {
             messages: Pool::new(0),
-            blocks: Pool::new(0),
+            blocks: Blocks::new(0, 0),
             queues: Pool::new(0),
             buckets: Box::default(),
             oldest: END,
@@ -163,7 +151,7 @@ impl Holds {
     pub(crate) const fn memory(messages: u64, bytes: u64, clients: u64) -> u64 {
         marks(clients) * size_of::<u64>() as u64
             + Pool::<HeldMessage>::bytes(messages)
-            + Pool::<Block>::bytes(block_limit(bytes, messages))
+            + Blocks::bytes(bytes, messages)
             + Pool::<Queue>::bytes(messages)
             + messages.next_power_of_two() * size_of::<u32>() as u64
     }
@@ -216,29 +204,68 @@ impl Holds {
 
     /// Holds a message. `has_room` must have returned true.
     pub(crate) fn hold(&mut self, hash: NameHash, name: &[u8], now: u64, held: Held, payload: &[u8]) {
-        let queue = match self.queue(hash) {
+        let last = |queue: &Queue| queue.last;
+        self.put_behind(hash, name, now, (held, payload), last);
+    }
+
+    /// Puts a message back that another machine has not delivered, because its recipient was gone `from` there. It goes
+    /// before all messages of the name that have not come back: it was submitted before them. `has_room` must have
+    /// returned true.
+    pub(crate) fn put_back(&mut self, hash: NameHash, name: &[u8], message: (Held, &[u8]), from: Elsewhere) {
+        let since = message.0.since;
+        let returned = |queue: &Queue| queue.returned;
+        let Some((queue, message)) = self.put_behind(hash, name, since, message, returned) else { return };
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.returned = message;
+            queue.gone_from = Some(from);
+        }
+    }
+
+    /// Puts a message into the queue of a name, behind the message that `place` names; first for `END`. Returns the
+    /// places of queue and message.
+    fn put_behind(
+        &mut self,
+        hash: NameHash,
+        name: &[u8],
+        created: u64,
+        (held, payload): (Held, &[u8]),
+        place: impl Fn(&Queue) -> u32,
+    ) -> Option<(u32, u32)> {
+        let queue_at = match self.queue(hash) {
             Some((index, _)) => Some(index),
-            None => self.add_queue(hash, name, now),
+            None => self.add_queue(hash, name, created),
         };
-        let first_block = self.write(payload);
+        let first_block = self.blocks.write(payload);
         let message = HeldMessage { held, length: payload.len() as u32, first_block, next: END };
         let message = self.messages.put(message);
-        let queue = queue.and_then(|queue| self.queues.get_mut(queue));
+        let queue = queue_at.and_then(|queue| self.queues.get_mut(queue));
         let (Some(queue), Some(message)) = (queue, message) else {
             debug_assert!(false, "`has_room` returned true");
-            return;
+            return None;
         };
-        match self.messages.get_mut(queue.last) {
-            Some(last) => last.next = message,
-            None => queue.first = message,
+        let before = place(queue);
+        let next = match self.messages.get_mut(before) {
+            Some(before) => std::mem::replace(&mut before.next, message),
+            None => std::mem::replace(&mut queue.first, message),
+        };
+        if next == END {
+            queue.last = message;
         }
-        queue.last = message;
+        if let Some(put) = self.messages.get_mut(message) {
+            put.next = next;
+        }
         queue.count += 1;
         self.count += 1;
         self.bytes += payload.len();
+        Some((queue_at?, message))
     }
 
-    fn add_queue(&mut self, hash: NameHash, name: &[u8], now: u64) -> Option<u32> {
+    /// Where the messages that have come back for a name were sent, if there are some.
+    pub(crate) fn gone_from(&self, hash: NameHash) -> Option<Elsewhere> {
+        self.queue(hash).and_then(|(_, queue)| queue.gone_from)
+    }
+
+    fn add_queue(&mut self, hash: NameHash, name: &[u8], created: u64) -> Option<u32> {
         let mut copy = [0; MAX_NAME_BYTES];
         for (to, from) in copy.iter_mut().zip(name) {
             *to = *from;
@@ -246,56 +273,43 @@ impl Holds {
         let bucket = self.bucket(hash);
         let index = self.queues.put(Queue {
             hash,
-            created: now,
+            created,
             name: copy,
             name_length: name.len().min(MAX_NAME_BYTES) as u32,
             count: 0,
             first: END,
             last: END,
+            returned: END,
+            gone_from: None,
             chain: self.buckets[bucket],
-            earlier: self.newest,
+            earlier: END,
             later: END,
         })?;
         self.buckets[bucket] = index;
-        match self.queues.get_mut(self.newest) {
-            Some(newest) => newest.later = index,
+        // A message that has come back may be older than the newest queues.
+        let (mut earlier, mut later) = (self.newest, END);
+        while let Some(queue) = self.queues.get(earlier).filter(|queue| queue.created > created) {
+            (earlier, later) = (queue.earlier, earlier);
+        }
+        match self.queues.get_mut(earlier) {
+            Some(queue) => queue.later = index,
             None => self.oldest = index,
         }
-        self.newest = index;
-        Some(index)
-    }
-
-    /// Copies a payload into blocks, the last block first. Returns the first block.
-    fn write(&mut self, payload: &[u8]) -> u32 {
-        let mut next = END;
-        for part in payload.rchunks(BLOCK_BYTES) {
-            let mut bytes = [0; BLOCK_BYTES];
-            if let Some(end) = bytes.get_mut(BLOCK_BYTES - part.len()..) {
-                end.copy_from_slice(part);
-            }
-            let Some(block) = self.blocks.put(Block { bytes, next }) else {
-                debug_assert!(false, "`has_room` returned true");
-                return next;
-            };
-            next = block;
+        match self.queues.get_mut(later) {
+            Some(queue) => queue.earlier = index,
+            None => self.newest = index,
         }
-        next
+        if let Some(queue) = self.queues.get_mut(index) {
+            (queue.earlier, queue.later) = (earlier, later);
+        }
+        Some(index)
     }
 
     /// The first message held for a name. Copies its payload.
     pub(crate) fn front(&self, hash: NameHash, payload: &mut Vec<u8>) -> Option<Held> {
         let (_, queue) = self.queue(hash)?;
         let message = self.messages.get(queue.first)?;
-        payload.clear();
-        let mut rest = message.length as usize;
-        let mut next = message.first_block;
-        while let Some(block) = self.blocks.get(next) {
-            // Only the first block may be partly used, at its end.
-            let used = rest - rest.saturating_sub(1) / BLOCK_BYTES * BLOCK_BYTES;
-            payload.extend_from_slice(block.bytes.get(BLOCK_BYTES - used..).unwrap_or_default());
-            rest -= used;
-            next = block.next;
-        }
+        self.blocks.read(message.first_block, message.length as usize, payload);
         Some(message.held)
     }
 
@@ -304,18 +318,17 @@ impl Holds {
         let (place, queue) = self.queue(hash)?;
         let index = queue.first;
         let message = self.messages.get(index)?;
-        let (held, next, mut block) = (message.held, message.next, message.first_block);
+        let (held, next, block) = (message.held, message.next, message.first_block);
         self.count -= 1;
         self.bytes -= message.length as usize;
         self.messages.give_back(index);
-        while let Some(used) = self.blocks.get(block) {
-            let next = used.next;
-            self.blocks.give_back(block);
-            block = next;
-        }
+        self.blocks.give_back(block);
         if let Some(queue) = self.queues.get_mut(place) {
             queue.first = next;
             queue.count -= 1;
+            if queue.returned == index {
+                queue.returned = END;
+            }
         }
         if next == END {
             self.remove_queue(hash, place);

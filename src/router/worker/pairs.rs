@@ -50,8 +50,18 @@ impl Worker {
                     self.look_again = Some(self.state.tasks.returned);
                     continue;
                 }
+                if self.state.remotes.as_ref().is_some_and(|remotes| remotes.port == port) {
+                    self.end_links(Failed::LinkLost);
+                }
                 self.leave(port, Undeliverable::PortGone);
             }
+        }
+    }
+
+    /// Ends what is under way to other machines.
+    fn end_links(&mut self, reason: Failed) {
+        if self.state.remotes.is_some() {
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).end_links(reason);
         }
     }
 
@@ -105,6 +115,7 @@ impl Worker {
         let lost = self.failing.filter(|reason| *reason == Failed::WorkerLost);
         WorkerContext::new(&self.shared, &self.code, &mut self.state)
             .stop_holds(lost.unwrap_or(Failed::Stopped));
+        self.end_links(lost.unwrap_or(Failed::Stopped));
         self.flush_egress();
         for port in 0..self.ingress.len() {
             if self.ingress[port].is_some() {

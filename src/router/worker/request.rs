@@ -166,6 +166,10 @@ impl<'a> Request<'a> {
             let Some(to) = shared.clients.find(hash, name.as_bytes()) else {
                 return Err(Failed::UnknownRecipient);
             };
+            if worker.unanswered(hash).is_some() {
+                // Earlier messages to this name are under way to another machine.
+                return result(CLOSING);
+            }
             if worker.state.holds.holds_for(hash) {
                 worker.flush(hash, to);
                 if worker.state.holds.holds_for(hash) {

@@ -44,7 +44,9 @@ impl WorkerContext<'_> {
                     length: relayed.len(),
                     fill: |out: &mut [u8]| relayed.write(out),
                 };
-                worker.relay_to_members(members, &message)
+                let outcome = worker.relay_to_members(members, &message);
+                worker.send_to_room_elsewhere(message.header, call.ids, name, message.length, &message.fill);
+                outcome
             }
         })
     }
@@ -107,7 +109,10 @@ impl WorkerContext<'_> {
             let Some(slot) = shared.clients.get(*client) else { continue };
             let mut buffer = NameBuffer::default();
             let hash = shared.clients.names().hash(slot.name(&mut buffer).as_bytes());
-            if self.state.holds.holds_for(hash) && shared.clients.names().get(hash) == Some(*client) {
+            if self.state.holds.holds_for(hash)
+                && self.unanswered(hash).is_none()
+                && shared.clients.names().get(hash) == Some(*client)
+            {
                 self.flush(hash, *client);
             }
         }

@@ -5,8 +5,8 @@
 use crate::clients::{ClientId, RoomId};
 use crate::error::Failed;
 use crate::metrics::{Outcome, SeriesIds};
-use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_kind};
-use crate::router::notice::Tell;
+use crate::ring::record::{DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind};
+use crate::router::notice::{Notice, Tell};
 use crate::router::shared::Shared;
 use crate::router::worker::handled::{NOBODY, no_series};
 use crate::router::worker::message_end::MessageEnd;
@@ -81,6 +81,8 @@ impl WorkerContext<'_> {
         self.state.tell = Tell::Wanted;
         if outcome != Outcome::Ok {
             self.tell_failed(port, header, outcome);
+        } else if header.flags & ingress_flag::RESULT != 0 {
+            self.tell_port(port, Notice::delivered(header.call));
         }
         let ended = shared.clock.raw();
         if mutant("send-uncounted") {

@@ -13,6 +13,7 @@ use crate::router::worker::egress::EgressSender;
 use crate::router::worker::handler::{Inside, WorkerCode};
 use crate::router::worker::hold::Holds;
 use crate::router::worker::tasks::Tasks;
+use crate::router::worker::under_way::Remotes;
 use crate::sync::os;
 
 #[derive(Debug)]
@@ -20,9 +21,13 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) worker: usize,
     pub(in crate::router) egress: Vec<Option<EgressSender>>,
     pub(in crate::router) holds: Holds,
+    /// Messages under way to other machines. Made with the first one.
+    pub(in crate::router) remotes: Option<Box<Remotes>>,
     pub(in crate::router) writer: Writer,
     /// A payload on its way into or out of a hold.
     pub(in crate::router) scratch: Vec<u8>,
+    /// A name and a payload on their way into or out of `remotes`.
+    pub(in crate::router) kept: Vec<u8>,
     pub(in crate::router) inside: Inside,
     /// The current cycle's number, from 1 on; see `placement`.
     pub(in crate::router) batch: u64,
@@ -55,7 +60,9 @@ impl WorkerState {
         Self {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
             holds: Holds::new(&shared.config, hold_ticks),
+            remotes: None,
             writer: Writer::new(),
+            kept: Vec::new(),
             scratch: Vec::with_capacity(shared.config.max_relayed()),
             inside: Inside::new(shared.ports.len()),
             batch: 0,
@@ -79,7 +86,9 @@ impl WorkerState {
         Self {
             egress: Vec::new(),
             holds: Holds::hollow(),
+            remotes: None,
             writer: Writer::new(),
+            kept: Vec::new(),
             scratch: Vec::new(),
             inside: Inside::new(0),
             batch: 0,

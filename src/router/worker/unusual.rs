@@ -84,6 +84,14 @@ impl WorkerContext<'_> {
                 counts.take_other();
                 self.name_connected(NameHash(header.recipient));
             }
+            ingress_kind::ANSWERED => {
+                counts.take_other();
+                return self.answered(payload);
+            }
+            ingress_kind::LINK_LOST => {
+                counts.take_other();
+                return self.link_lost(payload);
+            }
             _ => return Err(Corrupt),
         }
         Ok(())
@@ -282,23 +290,9 @@ impl WorkerContext<'_> {
         self.state.scratch.resize(relayed.len(), 0);
         relayed.write(&mut self.state.scratch);
         slot.hold_one();
-        // The hold time counts from now, whatever time the host passed to this cycle.
-        let since = self.shared.clock.raw();
-        let held = Held {
-            sender: call.client,
-            stamp: call.stamp,
-            correlation: call.header.correlation,
-            labels: call.ids,
-            started: call.started,
-            since,
-            bytes: call.payload.len() as u32,
-            port: call.port as u16,
-            tell: self.state.tell.pass_on(),
-        };
-        self.state.holds.hold(hash, name, since, held, &self.state.scratch);
-        let count = self.state.holds.messages() as u64;
-        self.shard().held.set(&mut self.state.writer, count);
-        self.shard().held_maximum.raise(&mut self.state.writer, count);
+        let held = Held { tell: self.state.tell.pass_on(), ..self.held_of(call) };
+        self.state.holds.hold(hash, name, held.since, held, &self.state.scratch);
+        self.count_held();
         Handled::Held
     }
 }

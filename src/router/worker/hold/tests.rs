@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use super::{BLOCK_BYTES, END, Held, Holds};
+use super::{END, Held, Holds};
+use crate::router::worker::blocks::BLOCK_BYTES;
 use crate::clients::{ClientId, NameHash};
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};

@@ -1,0 +1,278 @@
+//! What a router knows of other machines: where names are, which rooms have members there, and which links are up.
+//! The gateway's thread writes it (`port/gateway`); workers read it for names that are not here (`worker/remote`).
+//!
+//! | field | written by | read by |
+//! |---|---|---|
+//! | `names`, `rooms` | the gateway's thread | workers |
+//! | `links` | the gateway's thread | workers |
+//! | `port` | the thread that opens or drops the gateway, under the control lock | workers |
+
+use crate::clients::NameHash;
+use crate::sync::{Acquire, AtomicU64, Release};
+use std::time::Duration;
+
+/// The most links of a router: a room's links are the bits of a word.
+pub(crate) const MAX_LINKS: usize = 63;
+
+/// Sizes of the memory that a gateway needs.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayOptions {
+    /// Names on other machines, at most.
+    pub names: usize,
+    /// Rooms with members on other machines, at most.
+    pub rooms: usize,
+    /// Messages that a worker may have under way on one link; together on all links four times as many.
+    pub link_messages: u32,
+    /// Their bytes, as they are kept for messages whose type may be held.
+    pub link_bytes: u32,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self { names: 2_000_000, rooms: 100_000, link_messages: 4096, link_bytes: 4 << 20 }
+    }
+}
+
+/// A link to another machine. Its epoch changes when it is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId {
+    /// The link's place, below 63.
+    pub slot: u8,
+    /// The epoch.
+    pub epoch: u32,
+}
+
+/// Where a name is: the link's place, and the revision of its entry in the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elsewhere {
+    pub(crate) slot: u8,
+    pub(crate) revision: u64,
+}
+
+/// Why another machine has not delivered a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// The recipient is not connected there under this revision.
+    Gone,
+    /// It has expired there.
+    Expired,
+    /// It was lost on the way.
+    Lost,
+    /// For this reason: the number of a [`Failed`](crate::error::Failed).
+    Failed(u16),
+}
+
+impl Reject {
+    const GONE: u16 = 0xfff0;
+    const EXPIRED: u16 = 0xfff1;
+    const LOST: u16 = 0xfff2;
+
+    /// The number of a reject in records and frames.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Gone => Self::GONE,
+            Self::Expired => Self::EXPIRED,
+            Self::Lost => Self::LOST,
+            Self::Failed(number) => number,
+        }
+    }
+
+    /// The reject with a number.
+    pub fn of_number(number: u16) -> Self {
+        match number {
+            Self::GONE => Self::Gone,
+            Self::EXPIRED => Self::Expired,
+            Self::LOST => Self::Lost,
+            number => Self::Failed(number),
+        }
+    }
+}
+
+/// A message from another machine, for [`Gateway::deliver`](super::Gateway::deliver).
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The recipient's name, or the room's.
+    pub name: &'a str,
+    /// Whether it is for a room.
+    pub is_room: bool,
+    /// The name of the message's type, in the recipient's protocol.
+    pub message_type: &'a str,
+    /// The submitter's correlation.
+    pub correlation: u64,
+    /// How long ago the first machine stamped it.
+    pub age: Duration,
+    /// The bytes to deliver.
+    pub payload: &'a [u8],
+}
+
+/// Bit of a link's word: messages flow. The lower bits are the epoch.
+const UP: u64 = 1 << 32;
+
+/// No gateway.
+const NO_PORT: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) options: GatewayOptions,
+    /// The gateway's port, or [`NO_PORT`].
+    port: AtomicU64,
+    links: Box<[AtomicU64]>,
+    names: Table<Elsewhere>,
+    rooms: Table<u64>,
+}
+
+impl Directory {
+    pub(super) fn new(options: GatewayOptions) -> Self {
+        Self {
+            options,
+            port: AtomicU64::new(NO_PORT),
+            links: (0..MAX_LINKS).map(|_| AtomicU64::new(0)).collect(),
+            names: Table::new(),
+            rooms: Table::new(),
+        }
+    }
+
+    /// The port of the gateway, if one is open.
+    pub(super) fn port(&self) -> Option<usize> {
+        // Acquire: pairs with the Release in `set_port`: the port's pairs are attached.
+        Some(self.port.load(Acquire)).filter(|port| *port != NO_PORT).map(|port| port as usize)
+    }
+
+    pub(super) fn set_port(&self, port: Option<usize>) {
+        self.port.store(port.map_or(NO_PORT, |port| port as u64), Release); // Release: pairs with `port`.
+    }
+
+    /// A link's epoch, and whether it is up.
+    pub(super) fn link(&self, slot: u8) -> (u32, bool) {
+        // Acquire: pairs with the Release in `set_link`.
+        let word = self.links.get(usize::from(slot)).map_or(0, |link| link.load(Acquire));
+        (word as u32, word & UP != 0)
+    }
+
+    /// Only the gateway's thread.
+    pub(super) fn set_link(&self, link: LinkId, up: bool) {
+        if let Some(word) = self.links.get(usize::from(link.slot)) {
+            // Release: pairs with the Acquire in `link`.
+            word.store(u64::from(link.epoch) | if up { UP } else { 0 }, Release);
+        }
+    }
+
+    /// Where a name is.
+    #[cold]
+    pub(super) fn find(&self, hash: NameHash) -> Option<Elsewhere> {
+        self.names.get(hash.0)
+    }
+
+    /// Returns false if the table is full.
+    pub(super) fn place(&self, hash: NameHash, at: Elsewhere) -> bool {
+        self.names.put(hash.0, at, self.options.names)
+    }
+
+    pub(super) fn displace(&self, hash: NameHash) {
+        self.names.remove(hash.0);
+    }
+
+    /// The links to machines with members of a room.
+    #[cold]
+    pub(super) fn interest(&self, hash: NameHash) -> u64 {
+        self.rooms.get(hash.0).unwrap_or(0)
+    }
+
+    /// Returns false if the table is full.
+    pub(super) fn set_interest(&self, hash: NameHash, links: u64) -> bool {
+        if links == 0 {
+            self.rooms.remove(hash.0);
+            return true;
+        }
+        self.rooms.put(hash.0, links, self.options.rooms)
+    }
+}
+
+/// A concurrent map from hashes of names, with one writer.
+#[cfg(not(corelane_loom))]
+#[derive(Debug)]
+struct Table<V>(papaya::HashMap<u64, V>);
+
+#[cfg(not(corelane_loom))]
+impl<V: Copy> Table<V> {
+    fn new() -> Self {
+        Self(papaya::HashMap::new())
+    }
+
+    fn get(&self, key: u64) -> Option<V> {
+        self.0.pin().get(&key).copied()
+    }
+
+    fn put(&self, key: u64, value: V, limit: usize) -> bool {
+        let map = self.0.pin();
+        if map.len() >= limit && !map.contains_key(&key) {
+            return false;
+        }
+        map.insert(key, value);
+        true
+    }
+
+    fn remove(&self, key: u64) {
+        self.0.pin().remove(&key);
+    }
+}
+
+/// In models: the map is not what they are about.
+#[cfg(corelane_loom)]
+#[derive(Debug)]
+struct Table<V>(crate::sync::Mutex<std::collections::BTreeMap<u64, V>>);
+
+#[cfg(corelane_loom)]
+impl<V: Copy> Table<V> {
+    fn new() -> Self {
+        Self(crate::sync::Mutex::new(std::collections::BTreeMap::new()))
+    }
+
+    fn get(&self, key: u64) -> Option<V> {
+        crate::sync::lock(&self.0).get(&key).copied()
+    }
+
+    fn put(&self, key: u64, value: V, limit: usize) -> bool {
+        let mut map = crate::sync::lock(&self.0);
+        let fits = map.len() < limit || map.contains_key(&key);
+        if fits {
+            map.insert(key, value);
+        }
+        fits
+    }
+
+    fn remove(&self, key: u64) {
+        crate::sync::lock(&self.0).remove(&key);
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_bounded_and_links_have_epochs() {
+        let directory = Directory::new(GatewayOptions { names: 1, rooms: 1, ..GatewayOptions::default() });
+        let at = |revision| Elsewhere { slot: 3, revision };
+        assert!(directory.place(NameHash(7), at(1)));
+        assert!(directory.place(NameHash(7), at(2)), "the same name again");
+        assert!(!directory.place(NameHash(8), at(1)));
+        assert_eq!(directory.find(NameHash(7)), Some(at(2)));
+        directory.displace(NameHash(7));
+        assert_eq!(directory.find(NameHash(7)), None);
+        assert!(directory.set_interest(NameHash(1), 5) && !directory.set_interest(NameHash(2), 5));
+        assert!(directory.set_interest(NameHash(1), 0) && directory.set_interest(NameHash(2), 5));
+        directory.set_link(LinkId { slot: 2, epoch: u32::MAX }, true);
+        assert_eq!(directory.link(2), (u32::MAX, true));
+        directory.set_link(LinkId { slot: 2, epoch: 0 }, false);
+        assert_eq!(directory.link(2), (0, false));
+        assert_eq!(directory.port(), None);
+    }
+
+    #[test]
+    fn rejects_have_numbers() {
+        for reject in [Reject::Gone, Reject::Expired, Reject::Lost, Reject::Failed(3)] {
+            assert_eq!(Reject::of_number(reject.number()), reject);
+        }
+    }
+}

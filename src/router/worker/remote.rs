@@ -1,0 +1,425 @@
+//! Messages for clients of other machines. The worker writes each into the egress ring of the gateway's port, keeps it
+//! until the other machine has answered, and ends it then. A message that comes back because its recipient is gone there
+//! is held, if its type may be, before everything of that name that was submitted later.
+//!
+//! The order of a sender's messages to one name holds: while messages to a name are unanswered, later ones go to the same
+//! place, or wait in the hold queue until all are answered. On one link the other machine keeps the order, and once it has
+//! answered "gone" for an entry of the directory, it answers so for this entry for ever.
+//!
+//! Used by `dispatch` (hands over), `held` (hands held messages over), `rooms`, `unusual` (answers), `pairs` and `cycle`
+//! (the end). The records go on to `port/gateway`.
+
+use crate::clients::NameHash;
+use crate::config::Key;
+use crate::envelope::Relayed;
+use crate::error::{Failed, Undeliverable};
+use crate::metrics::{Outcome, SeriesIds};
+use crate::ring::Corrupt;
+use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
+use crate::router::crossing::{Answer, HEAD_BYTES, Head};
+use crate::router::elsewhere::{Elsewhere, MAX_LINKS, Reject};
+use crate::router::notice::Tell;
+use crate::router::worker::egress::Rejected;
+use crate::router::worker::handled::{Handled, NOBODY};
+use crate::router::worker::handler::HandlerCall;
+use crate::router::worker::hold::Held;
+use crate::router::worker::pool::END;
+use crate::router::worker::state::WorkerContext;
+use crate::router::worker::under_way::{Remotes, Sent};
+use crate::sync::{Relaxed, mutant};
+
+/// A message that is to be handed over.
+pub(in crate::router) struct Leaving<'a> {
+    pub(in crate::router) hash: NameHash,
+    pub(in crate::router) name: &'a [u8],
+    pub(in crate::router) may_hold: bool,
+    pub(in crate::router) flags: u16,
+}
+
+/// Why a message was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::router) enum Stays {
+    /// The link is down.
+    Down,
+    /// There is no room on the link.
+    Full,
+    /// The message can never be handed over.
+    Never(Failed),
+}
+
+impl Stays {
+    fn failed(self) -> Failed {
+        match self {
+            Self::Down => Failed::LinkDown,
+            Self::Full => Failed::LinkFull,
+            Self::Never(reason) => reason,
+        }
+    }
+}
+
+impl WorkerContext<'_> {
+    /// Where unanswered messages to a name were sent, if there are some.
+    #[inline]
+    pub(in crate::router) fn unanswered(&self, hash: NameHash) -> Option<Elsewhere> {
+        self.state.remotes.as_ref().and_then(|remotes| remotes.unanswered(hash))
+    }
+
+    /// Relays a message whose recipient is not connected here, or to which earlier messages are unanswered elsewhere.
+    /// `is_here`: the recipient is connected here.
+    #[cold]
+    pub(in crate::router) fn relay_elsewhere(
+        &mut self,
+        call: &HandlerCall<'_>,
+        (hash, name): (NameHash, &[u8]),
+        is_here: bool,
+        may_hold: bool,
+        relayed: &Relayed<'_>,
+    ) -> Handled {
+        let shared = self.shared;
+        let at = if is_here { None } else { shared.elsewhere(hash) };
+        let unanswered = self.unanswered(hash);
+        let failed = |reason| Handled::Ended(Outcome::Failed(reason));
+        let Some(at) =
+            at.filter(|at| unanswered.is_none_or(|earlier| earlier == *at || mutant("link-overtaken")))
+        else {
+            // Not known elsewhere, or to wait for the answers from its earlier place.
+            return match (may_hold, unanswered) {
+                (true, _) => self.hold(call, (hash, name), relayed),
+                (false, Some(_)) => failed(Failed::Moved),
+                (false, None) => failed(Failed::UnknownRecipient),
+            };
+        };
+        if self.state.holds.holds_for(hash) {
+            self.flush_elsewhere(hash, at);
+            if self.state.holds.holds_for(hash) {
+                let gone = self.state.holds.gone_from(hash) == Some(at);
+                let reason = if gone { Failed::UnknownRecipient } else { self.stays(at).failed() };
+                return if may_hold { self.hold(call, (hash, name), relayed) } else { failed(reason) };
+            }
+        }
+        let held = self.held_of(call);
+        let leaving = Leaving { hash, name, may_hold, flags: 0 };
+        let handed = self.hand_over(&held, at, &leaving, relayed.len(), &|out: &mut [u8]| relayed.write(out));
+        match handed {
+            Ok(()) => {
+                if let Some(held) = self.state.remotes.as_mut().and_then(|remotes| remotes.newest(at.slot)) {
+                    held.tell = self.state.tell.pass_on();
+                }
+                Handled::Held
+            }
+            Err(Stays::Down) if may_hold => self.hold(call, (hash, name), relayed),
+            Err(stays) => failed(stays.failed()),
+        }
+    }
+
+    /// Why nothing could be handed over for this place.
+    fn stays(&self, at: Elsewhere) -> Stays {
+        let up = self.shared.directory().is_some_and(|directory| directory.link(at.slot).1);
+        if up { Stays::Full } else { Stays::Down }
+    }
+
+    /// What is kept of a message that is held or under way.
+    pub(in crate::router) fn held_of(&self, call: &HandlerCall<'_>) -> Held {
+        Held {
+            sender: call.client,
+            stamp: call.stamp,
+            correlation: call.header.correlation,
+            labels: call.ids,
+            started: call.started,
+            // The hold time counts from now, whatever time the host passed to this cycle.
+            since: self.shared.clock.raw(),
+            bytes: call.payload.len() as u32,
+            port: call.port as u16,
+            tell: Tell::No,
+        }
+    }
+
+    /// Hands held messages of a name over, in order, as far as there is room. Nothing is handed over while messages to
+    /// another place are unanswered, or to a place from which messages have come back.
+    pub(in crate::router) fn flush_elsewhere(&mut self, hash: NameHash, at: Elsewhere) {
+        let earlier = self.unanswered(hash);
+        let gone = self.state.holds.gone_from(hash);
+        let waits = earlier.is_some_and(|earlier| earlier != at || gone.is_some());
+        if waits || (gone == Some(at) && !mutant("link-gone-again")) {
+            return;
+        }
+        let mut payload = std::mem::take(&mut self.state.scratch);
+        let (name, length) = self.state.holds.name(hash);
+        let name = name.get(..length).unwrap_or_default();
+        while let Some(held) = self.state.holds.front(hash, &mut payload) {
+            let leaving = Leaving { hash, name, may_hold: true, flags: 0 };
+            let fill = |out: &mut [u8]| out.copy_from_slice(&payload);
+            match self.hand_over(&held, at, &leaving, payload.len(), &fill) {
+                Ok(()) => {
+                    self.state.holds.pop(hash);
+                    if let Some(slot) = self.shared.clients.slot(held.sender.index()) {
+                        slot.unhold_one();
+                    }
+                }
+                Err(Stays::Never(reason)) => self.end_first(hash, Outcome::Failed(reason)),
+                Err(Stays::Full) => {
+                    if let Some(link) = self
+                        .state
+                        .remotes
+                        .as_mut()
+                        .and_then(|remotes| remotes.links.get_mut(usize::from(at.slot)))
+                    {
+                        link.stalled = true;
+                    }
+                    break;
+                }
+                Err(Stays::Down) => break,
+            }
+        }
+        self.state.scratch = payload;
+        self.count_held();
+    }
+
+    /// Writes a message into the gateway's ring and keeps it.
+    fn hand_over(
+        &mut self,
+        held: &Held,
+        at: Elsewhere,
+        leaving: &Leaving<'_>,
+        length: usize,
+        fill: &dyn Fn(&mut [u8]),
+    ) -> Result<(), Stays> {
+        let shared = self.shared;
+        let Some(directory) = shared.directory() else { return Err(Stays::Down) };
+        let ((epoch, up), Some(port)) = (directory.link(at.slot), directory.port()) else {
+            return Err(Stays::Down);
+        };
+        if !up {
+            return Err(Stays::Down);
+        }
+        if self.state.remotes.is_none() {
+            let clients = shared.config.count(Key::MaxClients);
+            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
+        }
+        // The link was lost meanwhile: what went into its last epoch is not answered any more.
+        let before = self.link_epoch(at.slot);
+        if before != epoch {
+            self.end_link(at.slot, before, Failed::LinkLost);
+        }
+        let name = leaving.name.len();
+        let kept = name + if leaving.may_hold { length } else { 0 };
+        let Some(remotes) = self.state.remotes.as_mut() else { return Err(Stays::Down) };
+        remotes.port = port;
+        if let Some(link) = remotes.links.get_mut(usize::from(at.slot)) {
+            link.epoch = epoch;
+        }
+        if !remotes.has_room(at.slot, held.sender, kept) {
+            return Err(Stays::Full);
+        }
+        let header = DeliveryHeader {
+            kind: delivery_kind::ELSEWHERE,
+            flags: leaving.flags,
+            sender: held.sender.0,
+            stamp: held.stamp,
+            correlation: held.correlation,
+            message_type: u32::from(held.labels.0.0),
+            recipients: 1,
+        };
+        let write = |out: &mut [u8]| {
+            Head { at, epoch, name }.write(out);
+            if let Some((text, payload)) =
+                out.get_mut(HEAD_BYTES..).and_then(|rest| rest.split_at_mut_checked(name))
+            {
+                text.copy_from_slice(leaving.name);
+                fill(payload);
+            }
+        };
+        self.see_to(port);
+        let whole = HEAD_BYTES + name + length;
+        let way = (self.state.worker, port);
+        let Some(Some(egress)) = self.state.egress.get_mut(port) else { return Err(Stays::Down) };
+        let emitted = match egress.emit(&header, 0, whole, write) {
+            Err(Rejected::TooLarge) => match shared.payloads.fill(whole, write) {
+                Some(payload) => egress.emit_beside(&shared.payloads, way, &header, &[0], payload),
+                None => Err(Rejected::PayloadsFull),
+            },
+            emitted => emitted,
+        };
+        let waits = emitted.map_err(|rejected| match rejected {
+            Rejected::PayloadsFull => Stays::Never(Failed::PayloadsFull),
+            Rejected::TooLarge => Stays::Never(Failed::TooLarge),
+            Rejected::Full => Stays::Full,
+        })?;
+        self.shard().emitted.add(&mut self.state.writer, 1);
+        self.sent(held.sender.0, port, 1, waits);
+        let mut bytes = std::mem::take(&mut self.state.kept);
+        bytes.clear();
+        bytes.extend_from_slice(leaving.name);
+        if leaving.may_hold {
+            bytes.resize(kept, 0);
+            fill(bytes.get_mut(name..).unwrap_or_default());
+        }
+        let sent = Sent {
+            held: *held,
+            hash: leaving.hash,
+            at,
+            epoch,
+            may_hold: leaving.may_hold,
+            name_length: name as u16,
+            length: 0,
+            first_block: END,
+            next: END,
+        };
+        if let Some(remotes) = self.state.remotes.as_mut() {
+            remotes.push(sent, &bytes);
+        }
+        self.state.kept = bytes;
+        self.count_held();
+        Ok(())
+    }
+
+    fn link_epoch(&self, slot: u8) -> u32 {
+        let link = self.state.remotes.as_ref().and_then(|remotes| remotes.links.get(usize::from(slot)));
+        link.map_or(0, |link| link.epoch)
+    }
+
+    /// Sends a room's message to the machines that have members of the room. It ends here, whatever becomes of it there.
+    #[cold]
+    pub(in crate::router) fn send_to_room_elsewhere(
+        &mut self,
+        header: &DeliveryHeader,
+        ids: SeriesIds,
+        name: &[u8],
+        length: usize,
+        fill: &dyn Fn(&mut [u8]),
+    ) {
+        let shared = self.shared;
+        let Some(directory) = shared.directory() else { return };
+        let hash = shared.clients.names().hash(name);
+        let mut links = directory.interest(hash);
+        while links != 0 {
+            let slot = links.trailing_zeros() as u8;
+            links &= links - 1;
+            let held = Held {
+                sender: NOBODY,
+                stamp: header.stamp,
+                correlation: header.correlation,
+                labels: ids,
+                started: header.stamp,
+                since: header.stamp,
+                bytes: length as u32,
+                port: 0,
+                tell: Tell::No,
+            };
+            let leaving = Leaving { hash, name, may_hold: false, flags: delivery_flag::ROOM };
+            let at = Elsewhere { slot, revision: 0 };
+            if self.hand_over(&held, at, &leaving, length, fill).is_err() {
+                self.shard().emitted.add(&mut self.state.writer, 1);
+                self.undeliverable(Undeliverable::Link, 1);
+            }
+        }
+    }
+
+    /// Another machine has answered: a record ANSWERED of the gateway.
+    pub(in crate::router) fn answered(&mut self, record: &[u8]) -> Result<(), Corrupt> {
+        let answer = Answer::read(record).ok_or(Corrupt)?;
+        if self.link_epoch(answer.link.slot) != answer.link.epoch || self.state.remotes.is_none() {
+            return Ok(()); // Its messages have ended as lost.
+        }
+        let mut rejects = answer.rejects().peekable();
+        for place in 0..answer.count {
+            let reject = rejects.next_if(|(at, _)| *at == place).map(|(_, reject)| reject);
+            if !self.end_oldest(answer.link.slot, reject) {
+                return Err(Corrupt);
+            }
+        }
+        self.go_on(answer.link.slot);
+        Ok(())
+    }
+
+    /// A link is lost: a record LINK_LOST of the gateway.
+    pub(in crate::router) fn link_lost(&mut self, record: &[u8]) -> Result<(), Corrupt> {
+        let link = Answer::read(record).ok_or(Corrupt)?.link;
+        self.end_link(link.slot, link.epoch, Failed::LinkLost);
+        Ok(())
+    }
+
+    /// Ends all messages under way, because the gateway or the worker ends.
+    pub(in crate::router) fn end_links(&mut self, reason: Failed) {
+        for slot in 0..MAX_LINKS as u8 {
+            while let Some(epoch) = self.state.remotes.as_ref().and_then(|remotes| remotes.oldest_epoch(slot))
+            {
+                self.end_link(slot, epoch, reason);
+            }
+        }
+    }
+
+    /// Ends the messages of one epoch of a link. Those behind them may be of a later one.
+    fn end_link(&mut self, slot: u8, epoch: u32, reason: Failed) {
+        let reject = Some(Reject::Failed(reason as u16));
+        while self.state.remotes.as_ref().and_then(|remotes| remotes.oldest_epoch(slot)) == Some(epoch)
+            && self.end_oldest(slot, reject)
+        {}
+        self.go_on(slot);
+    }
+
+    /// There is room on a link again: hands over what has waited for it.
+    fn go_on(&mut self, slot: u8) {
+        let link = self.state.remotes.as_mut().and_then(|remotes| remotes.links.get_mut(usize::from(slot)));
+        if link.is_some_and(|link| std::mem::take(&mut link.stalled)) {
+            self.look_up_posted(u64::MAX);
+        }
+        self.count_held();
+    }
+
+    /// Ends the oldest message of a link, or puts it back into its hold queue. False if there is none.
+    fn end_oldest(&mut self, slot: u8, reject: Option<Reject>) -> bool {
+        let shared = self.shared;
+        let mut kept = std::mem::take(&mut self.state.kept);
+        let popped = self.state.remotes.as_mut().and_then(|remotes| remotes.pop(slot, &mut kept));
+        let Some(sent) = popped else {
+            self.state.kept = kept;
+            return false;
+        };
+        let (name, payload) = kept.split_at_checked(usize::from(sent.name_length)).unwrap_or_default();
+        let sender = shared.clients.slot(sent.held.sender.index()).filter(|_| sent.held.sender != NOBODY);
+        let outcome = match reject {
+            None => Some(Outcome::Ok),
+            Some(Reject::Expired) => Some(Outcome::Expired),
+            Some(Reject::Lost) => Some(Outcome::Failed(Failed::LinkLost)),
+            Some(Reject::Failed(number)) => {
+                let reason = Failed::ALL.get(usize::from(number)).copied();
+                Some(Outcome::Failed(reason.unwrap_or(Failed::BadRecord)))
+            }
+            Some(Reject::Gone) if !sent.may_hold || mutant("link-gone-lost") => {
+                Some(Outcome::Failed(Failed::UnknownRecipient))
+            }
+            Some(Reject::Gone) => {
+                // Relaxed: the worker's own last store, or a count that need not be exact.
+                let of_sender = sender.map_or(0, |slot| slot.held.load(Relaxed));
+                if self.state.holds.has_room(sent.hash, of_sender, payload.len()) {
+                    sender.inspect(|slot| slot.hold_one());
+                    self.state.holds.put_back(sent.hash, name, (sent.held, payload), sent.at);
+                    None
+                } else {
+                    Some(Outcome::Failed(Failed::HoldFull))
+                }
+            }
+        };
+        self.state.kept = kept;
+        if let Some(outcome) = outcome.filter(|_| sender.is_some()) {
+            let tell = std::mem::replace(&mut self.state.tell, sent.held.tell);
+            self.end_kept(&sent.held, outcome);
+            self.state.tell = tell;
+        }
+        // All answers are here, and messages wait for them.
+        if self.unanswered(sent.hash).is_none() && self.state.holds.holds_for(sent.hash) {
+            self.name_connected(sent.hash);
+        }
+        true
+    }
+
+    /// Writes how many messages are held or under way.
+    pub(in crate::router) fn count_held(&mut self) {
+        let under_way = self.state.remotes.as_ref().map_or(0, |remotes| remotes.messages());
+        let count = (self.state.holds.messages() + under_way) as u64;
+        let shard = self.shard();
+        shard.held.set(&mut self.state.writer, count);
+        shard.held_maximum.raise(&mut self.state.writer, count);
+    }
+}

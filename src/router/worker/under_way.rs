@@ -1,0 +1,206 @@
+//! The messages of one worker that are under way to other machines: in order by link, counted by name and by sender, with
+//! their payloads if they may be held. Owned by the worker; all memory is reserved at the first message.
+//!
+//! Used by `remote`, which hands messages over and ends them, and by `state`.
+
+use crate::clients::{ClientId, NameHash};
+use crate::router::elsewhere::{Elsewhere, GatewayOptions, MAX_LINKS};
+use crate::router::worker::blocks::Blocks;
+use crate::router::worker::handled::NOBODY;
+use crate::router::worker::hold::Held;
+use crate::router::worker::pool::{END, Linked, Pool};
+use crate::sync::mutant;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Links together may have this many times what one may have under way.
+const LINKS_FULL: u64 = 4;
+/// One sender may have this part of a link's messages under way.
+const SENDERS_PART: u32 = 16;
+
+/// A message that is under way. Its name, and its payload if it may be held, are in blocks.
+#[derive(Debug)]
+pub(in crate::router) struct Sent {
+    pub(in crate::router) held: Held,
+    pub(in crate::router) hash: NameHash,
+    pub(in crate::router) at: Elsewhere,
+    /// The link's epoch when it was handed over.
+    pub(in crate::router) epoch: u32,
+    /// Its type may be held.
+    pub(in crate::router) may_hold: bool,
+    pub(in crate::router) name_length: u16,
+    pub(in crate::router) length: u32,
+    pub(in crate::router) first_block: u32,
+    pub(in crate::router) next: u32,
+}
+
+impl Linked for Sent {
+    fn link(&mut self) -> &mut u32 {
+        &mut self.next
+    }
+}
+
+/// The messages under way on one link, in order.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::router) struct Link {
+    pub(in crate::router) epoch: u32,
+    pub(in crate::router) first: u32,
+    pub(in crate::router) last: u32,
+    pub(in crate::router) count: u32,
+    pub(in crate::router) bytes: u64,
+    /// Held messages of some name found no room here.
+    pub(in crate::router) stalled: bool,
+}
+
+const NO_LINK: Link = Link { epoch: 0, first: END, last: END, count: 0, bytes: 0, stalled: false };
+
+/// The unanswered messages to one name: all went to the same place.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    at: Elsewhere,
+    count: u32,
+}
+
+/// The keys are hashes already.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+/// All messages of a worker that are under way to other machines. Made when the first one is.
+#[derive(Debug)]
+pub(in crate::router) struct Remotes {
+    options: GatewayOptions,
+    /// The gateway's port.
+    pub(in crate::router) port: usize,
+    messages: Pool<Sent>,
+    blocks: Blocks,
+    block_bytes: u64,
+    pub(in crate::router) links: Box<[Link]>,
+    names: HashMap<u64, Unanswered, BuildHasherDefault<AsIs>>,
+    /// By the sender's index.
+    of_sender: Box<[u32]>,
+    count: usize,
+}
+
+impl Remotes {
+    pub(in crate::router) fn new(options: GatewayOptions, clients: usize) -> Self {
+        let messages = u64::from(options.link_messages) * LINKS_FULL;
+        let bytes = u64::from(options.link_bytes) * LINKS_FULL;
+        Self {
+            messages: Pool::new(messages as usize),
+            blocks: Blocks::new(bytes, messages),
+            block_bytes: 0,
+            links: vec![NO_LINK; MAX_LINKS].into(),
+            names: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
+            of_sender: vec![0; clients].into(),
+            count: 0,
+            port: 0,
+            options,
+        }
+    }
+
+    /// How many messages are under way.
+    pub(in crate::router) fn messages(&self) -> usize {
+        self.count
+    }
+
+    pub(in crate::router) fn unanswered(&self, hash: NameHash) -> Option<Elsewhere> {
+        if self.count == 0 { None } else { self.names.get(&hash.0).map(|one| one.at) }
+    }
+
+    pub(in crate::router) fn has_room(&self, slot: u8, sender: ClientId, bytes: usize) -> bool {
+        let Some(link) = self.links.get(usize::from(slot)) else { return false };
+        let of_sender = self.of_sender.get(sender.index() as usize).copied().unwrap_or(0);
+        let share = (self.options.link_messages / SENDERS_PART).max(1);
+        let all = u64::from(self.options.link_messages) * LINKS_FULL;
+        let all_bytes = u64::from(self.options.link_bytes) * LINKS_FULL;
+        link.count < self.options.link_messages
+            && (sender == NOBODY || of_sender < share || mutant("link-share"))
+            && (self.count as u64) < all
+            && link.bytes + bytes as u64 <= u64::from(self.options.link_bytes)
+            && self.block_bytes + bytes as u64 <= all_bytes
+    }
+
+    /// Keeps a message; `kept` is its name and, if it may be held, its payload. `has_room` has returned true.
+    pub(in crate::router) fn push(&mut self, sent: Sent, kept: &[u8]) {
+        let (slot, sender, hash, at) = (usize::from(sent.at.slot), sent.held.sender, sent.hash, sent.at);
+        let first_block = self.blocks.write(kept);
+        let message = Sent { first_block, length: kept.len() as u32, next: END, ..sent };
+        let (Some(place), Some(link)) = (self.messages.put(message), self.links.get_mut(slot)) else {
+            debug_assert!(false, "`has_room` has returned true");
+            return;
+        };
+        match self.messages.get_mut(link.last) {
+            Some(last) => last.next = place,
+            None => link.first = place,
+        }
+        link.last = place;
+        link.count += 1;
+        link.bytes += kept.len() as u64;
+        self.block_bytes += kept.len() as u64;
+        self.count += 1;
+        if sender == NOBODY {
+            return; // A room's message, which nobody waits for.
+        }
+        if let Some(count) = self.of_sender.get_mut(sender.index() as usize) {
+            *count += 1;
+        }
+        self.names.entry(hash.0).or_insert(Unanswered { at, count: 0 }).count += 1;
+    }
+
+    /// Takes the oldest message of a link, and its name and payload.
+    pub(in crate::router) fn pop(&mut self, slot: u8, kept: &mut Vec<u8>) -> Option<Sent> {
+        let link = self.links.get_mut(usize::from(slot))?;
+        let place = link.first;
+        let message = self.messages.get(place)?;
+        let sent = Sent { next: END, ..*message };
+        link.first = message.next;
+        if link.first == END {
+            link.last = END;
+        }
+        link.count -= 1;
+        link.bytes -= u64::from(sent.length);
+        self.block_bytes -= u64::from(sent.length);
+        self.count -= 1;
+        self.messages.give_back(place);
+        self.blocks.read(sent.first_block, sent.length as usize, kept);
+        self.blocks.give_back(sent.first_block);
+        if sent.held.sender != NOBODY {
+            if let Some(count) = self.of_sender.get_mut(sent.held.sender.index() as usize) {
+                *count = count.saturating_sub(1);
+            }
+            if let Some(unanswered) = self.names.get_mut(&sent.hash.0) {
+                unanswered.count -= 1;
+                if unanswered.count == 0 {
+                    self.names.remove(&sent.hash.0);
+                }
+            }
+        }
+        Some(sent)
+    }
+
+    /// The epoch of a link's oldest message.
+    pub(in crate::router) fn oldest_epoch(&self, slot: u8) -> Option<u32> {
+        let first = self.links.get(usize::from(slot))?.first;
+        self.messages.get(first).map(|sent| sent.epoch)
+    }
+
+    /// The message that was pushed last on a link.
+    pub(in crate::router) fn newest(&mut self, slot: u8) -> Option<&mut Held> {
+        let last = self.links.get(usize::from(slot))?.last;
+        self.messages.get_mut(last).map(|sent| &mut sent.held)
+    }
+}

@@ -1,0 +1,416 @@
+//! Routers on several machines, joined by their gateways. The test is the network: it carries what the gateways take.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod support;
+
+use corelane::clients::ClientId;
+use corelane::config::Config;
+use corelane::error::Loss;
+use corelane::metrics::Accounting;
+use corelane::router::{
+    DeliverError, Event, FromWorker, Gateway, GatewayOptions, Incoming, LinkId, Port, Reject, SubmitOptions,
+};
+use std::collections::VecDeque;
+use std::time::Duration;
+use support::{Bench, config_of};
+
+/// A message on the wire.
+#[derive(Clone, Debug)]
+struct Wire {
+    link: LinkId,
+    worker: usize,
+    name: String,
+    is_room: bool,
+    message_type: String,
+    correlation: u64,
+    age: Duration,
+    payload: Vec<u8>,
+}
+
+/// One machine: its router, a port for its clients, its gateway and its link to the other machine.
+struct Machine {
+    bench: Bench,
+    port: Port,
+    gateway: Gateway,
+    link: LinkId,
+    out: VecDeque<Wire>,
+    results: VecDeque<(u64, Result<(), Loss>)>,
+}
+
+impl Machine {
+    fn new(config: Config, options: GatewayOptions) -> Self {
+        let bench = Bench::of(config, |builder| builder);
+        let port = bench.router.port().unwrap();
+        let mut gateway = bench.router.gateway(options).unwrap();
+        let link = gateway.open_link().unwrap();
+        gateway.link_up(link);
+        Self { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() }
+    }
+
+    fn connect(&mut self, name: &str) -> ClientId {
+        self.port.connect(name, "peerjs", "", 1).unwrap()
+    }
+
+    fn turn(&mut self) {
+        self.port.publish();
+        self.gateway.publish();
+        self.bench.cycle();
+        let (gateway, link) = (&mut self.gateway, self.link);
+        let (out, results) = (&mut self.out, &mut self.results);
+        let polled = gateway.poll(usize::MAX, |record| match record {
+            FromWorker::Message {
+                link: of,
+                worker,
+                name,
+                is_room,
+                revision: _,
+                message_type,
+                correlation,
+                age,
+                payload,
+            } => {
+                if of == link {
+                    let (name, message_type) = (name.to_owned(), message_type.to_owned());
+                    let payload = payload.to_vec();
+                    out.push_back(Wire {
+                        link,
+                        worker,
+                        name,
+                        is_room,
+                        message_type,
+                        correlation,
+                        age,
+                        payload,
+                    });
+                }
+            }
+            FromWorker::Result { ticket, outcome } => results.push_back((ticket, outcome)),
+        });
+        assert!(polled.is_ok());
+    }
+
+    fn offer(&mut self, from: ClientId, to: &str, number: u64) {
+        let text = format!(r#"{{"type":"OFFER","dst":"{to}","payload":{number}}}"#);
+        let options = SubmitOptions { correlation: number, tell_failed: true, ..SubmitOptions::default() };
+        self.port.submit_with(from, text.as_bytes(), options).unwrap();
+    }
+
+    /// What the port's clients got: the payloads of messages, and the reasons of failures.
+    fn events(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut written = Vec::new();
+        self.port
+            .poll_each(usize::MAX, |event| match event {
+                Event::Message(message) => {
+                    written.push((message.client, 1, message.payload.len() as u32));
+                    all.push(String::from_utf8(message.payload.to_vec()).unwrap());
+                }
+                Event::Undelivered { correlation, reason, .. } => {
+                    all.push(format!("{correlation} {}", reason.label()))
+                }
+                Event::Expired { name, correlation, .. } => {
+                    all.push(format!("{correlation} expired {}", String::from_utf8_lossy(name)));
+                }
+                _ => {}
+            })
+            .unwrap();
+        self.port.acknowledge_batch(written);
+        all
+    }
+
+    /// Delivers one message of the other machine. The answer, or the ticket of the result to come.
+    fn take(&mut self, wire: &Wire, ticket: u64) -> Option<Reject> {
+        let incoming = Incoming {
+            name: &wire.name,
+            is_room: wire.is_room,
+            message_type: &wire.message_type,
+            correlation: wire.correlation,
+            age: wire.age,
+            payload: &wire.payload,
+        };
+        match self.gateway.deliver(&incoming, ticket) {
+            Ok(()) => None,
+            Err(DeliverError::Gone) => Some(Reject::Gone),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn accounts(&self) {
+        balanced(&self.bench.router.stats().accounting);
+    }
+}
+
+fn balanced(all: &Accounting) {
+    assert_eq!(all.submitted, all.refused + all.accepted, "{all:?}");
+    assert_eq!(all.accepted, all.ok + all.failed + all.expired + all.taken_over + all.in_flight, "{all:?}");
+    assert_eq!(all.deliveries, all.consumed + all.undeliverable + all.queued, "{all:?}");
+}
+
+/// Carries everything from one machine to the other and the answers back.
+fn carry(from: &mut Machine, to: &mut Machine) {
+    from.turn();
+    while let Some(wire) = from.out.pop_front() {
+        let reject = to.take(&wire, 7).or_else(|| {
+            to.turn();
+            match to.results.pop_front().unwrap() {
+                (7, Ok(())) => None,
+                (7, Err(Loss::Failed(reason))) => Some(Reject::Failed(reason as u16)),
+                other => panic!("{other:?}"),
+            }
+        });
+        let rejects: Vec<_> = reject.into_iter().map(|reject| (0, reject)).collect();
+        from.gateway.acknowledge(wire.link, wire.worker, 1, &rejects);
+    }
+    from.turn();
+}
+
+fn two() -> (Machine, Machine) {
+    let config = || config_of(&[("workers", "1"), ("hold_ms", "1000")]);
+    let machine = || Machine::new(config(), GatewayOptions::default());
+    (machine(), machine())
+}
+
+#[test]
+fn a_message_reaches_a_client_of_another_machine_once_and_is_counted_there_and_here() {
+    let (mut a, mut b) = two();
+    let ann = a.connect("ann");
+    b.connect("ben");
+    assert!(a.gateway.place("ben", a.link, 1));
+    a.offer(ann, "ben", 1);
+    a.turn();
+    assert_eq!(a.bench.router.stats().accounting.held, 1, "under way");
+    carry(&mut a, &mut b);
+    assert_eq!(b.events(), [r#"{"src":"ann","type":"OFFER","dst":"ben","payload":1}"#]);
+    assert_eq!(a.events(), [] as [&str; 0]);
+    let stats = a.bench.router.stats();
+    let offer = stats.types.iter().find(|one| one.name == "OFFER").unwrap();
+    assert_eq!((stats.accounting.held, offer.received, offer.succeeded), (0, Some(1), 1));
+    let there = b.bench.router.stats();
+    assert_eq!(there.types.iter().find(|one| one.name == "OFFER").unwrap().succeeded, 1);
+    a.accounts();
+    b.accounts();
+}
+
+#[test]
+fn what_is_gone_there_is_held_in_order_and_not_sent_there_again() {
+    let (mut a, mut b) = two();
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    for number in 1..=3 {
+        a.offer(ann, "ben", number);
+    }
+    a.turn();
+    assert_eq!(a.out.len(), 3);
+    // The first answer comes alone, and a new message arrives before the others.
+    let wires: Vec<_> = a.out.drain(..).collect();
+    a.gateway.acknowledge(a.link, 0, 1, &[(0, Reject::Gone)]);
+    a.turn();
+    a.offer(ann, "ben", 4);
+    a.turn();
+    assert_eq!(a.out.len(), 0, "nothing overtakes what may come back");
+    assert!(wires.iter().all(|wire| b.take(wire, 0) == Some(Reject::Gone)));
+    a.gateway.acknowledge(a.link, 0, 2, &[(0, Reject::Gone), (1, Reject::Gone)]);
+    a.turn();
+    assert_eq!((a.out.len(), a.bench.router.stats().accounting.held), (0, 4));
+    // The name appears again, with a new revision.
+    b.connect("ben");
+    a.gateway.place("ben", a.link, 2);
+    carry(&mut a, &mut b);
+    carry(&mut a, &mut b);
+    let got = b.events();
+    let numbers: Vec<_> =
+        got.iter().map(|text| text.split("payload\":").nth(1).unwrap()[..1].to_owned()).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4"]);
+    assert_eq!(a.bench.router.stats().accounting.held, 0);
+    a.accounts();
+}
+
+#[test]
+fn what_came_back_expires_at_its_own_time() {
+    let (mut a, _) = two();
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    a.offer(ann, "ben", 1);
+    a.turn();
+    a.bench.hands.advance(Duration::from_millis(600));
+    a.gateway.acknowledge(a.link, 0, 1, &[(0, Reject::Gone)]);
+    a.turn();
+    a.bench.hands.advance(Duration::from_millis(500));
+    a.turn();
+    assert_eq!(a.events(), ["1 expired"]);
+    a.accounts();
+}
+
+#[test]
+fn a_lost_link_fails_what_is_under_way_and_holds_what_comes_later() {
+    let (mut a, mut b) = two();
+    let ann = a.connect("ann");
+    b.connect("ben");
+    a.gateway.place("ben", a.link, 1);
+    a.offer(ann, "ben", 1);
+    a.turn();
+    a.offer(ann, "ben", 2);
+    a.port.publish();
+    a.bench.cycle(); // In the gateway's ring, and not taken.
+    a.link = a.gateway.lose_link(a.link);
+    a.out.clear();
+    a.offer(ann, "ben", 3);
+    a.port
+        .submit_with(
+            ann,
+            br#"{"type":"LEAVE","dst":"ben"}"#,
+            SubmitOptions { correlation: 4, tell_failed: true, ..SubmitOptions::default() },
+        )
+        .unwrap();
+    a.turn();
+    a.turn();
+    assert_eq!(a.out.len(), 0);
+    let mut told = a.events();
+    told.sort();
+    assert_eq!(told, ["1 link_lost", "2 link_lost", "4 link_down"]);
+    a.gateway.link_up(a.link);
+    carry(&mut a, &mut b);
+    carry(&mut a, &mut b);
+    assert_eq!(b.events().len(), 1);
+    assert_eq!(a.events(), [] as [&str; 0]);
+    a.accounts();
+}
+
+#[test]
+fn one_sender_has_a_sixteenth_of_a_link_and_a_full_link_refuses() {
+    let config = config_of(&[("workers", "1")]);
+    let options = GatewayOptions { link_messages: 32, ..GatewayOptions::default() };
+    let mut a = Machine::new(config, options);
+    a.gateway.place("ben", a.link, 1);
+    let senders: Vec<_> = (0..20).map(|number| a.connect(&format!("s{number}"))).collect();
+    for number in 1..=3 {
+        a.offer(senders[0], "ben", number);
+    }
+    a.turn();
+    assert_eq!((a.out.len(), a.events()), (2, vec!["3 link_full".to_owned()]));
+    for (number, sender) in senders.iter().enumerate().skip(1) {
+        a.offer(*sender, "ben", 100 + number as u64);
+        a.offer(*sender, "ben", 200 + number as u64);
+    }
+    a.turn();
+    assert_eq!(a.out.len(), 32);
+    assert_eq!(a.events().len(), 8);
+    a.gateway.acknowledge(a.link, 0, 32, &[]);
+    a.turn();
+    a.offer(senders[0], "ben", 9);
+    a.turn();
+    assert_eq!(a.out.len(), 33);
+    a.accounts();
+}
+
+#[test]
+fn a_name_that_moves_gets_its_later_messages_behind_the_answers_of_its_old_machine() {
+    let (mut a, mut b) = two();
+    let ann = a.connect("ann");
+    b.connect("ben");
+    let other = a.gateway.open_link().unwrap();
+    a.gateway.link_up(other);
+    a.gateway.place("ben", other, 1);
+    a.offer(ann, "ben", 1);
+    a.turn();
+    a.gateway.place("ben", a.link, 2);
+    a.offer(ann, "ben", 2);
+    a.turn();
+    a.turn();
+    assert_eq!(a.out.len(), 0, "2 waits for the answer to 1");
+    a.gateway.acknowledge(other, 0, 1, &[]);
+    carry(&mut a, &mut b);
+    carry(&mut a, &mut b);
+    assert_eq!(b.events().len(), 1);
+    // The same when it comes here.
+    a.gateway.place("ben", a.link, 2);
+    a.offer(ann, "ben", 3);
+    a.turn();
+    a.out.clear();
+    a.connect("ben");
+    a.offer(ann, "ben", 4);
+    a.turn();
+    assert_eq!(a.events(), [] as [&str; 0]);
+    a.gateway.acknowledge(a.link, 0, 1, &[(0, Reject::Gone)]);
+    a.turn();
+    let got = a.events();
+    assert!(got.len() == 2 && got[0].contains(":3") && got[1].contains(":4"), "{got:?}");
+    a.accounts();
+}
+
+#[test]
+fn large_messages_go_out_of_line_both_ways() {
+    let (mut a, mut b) = two();
+    let ann = a.connect("ann");
+    b.connect("ben");
+    a.gateway.place("ben", a.link, 1);
+    let text = format!(r#"{{"type":"OFFER","dst":"ben","payload":"{}"}}"#, "x".repeat(60_000));
+    a.port.submit(ann, text.as_bytes(), 1).unwrap();
+    carry(&mut a, &mut b);
+    assert!(b.events()[0].len() > 60_000);
+    assert_eq!(a.bench.router.stats().payloads_waiting, 0);
+    a.accounts();
+    b.accounts();
+}
+
+#[test]
+fn a_room_spans_machines() {
+    let config = || config_of(&[("workers", "1")]);
+    let machine = || Machine::new(config(), GatewayOptions::default());
+    let (mut a, mut b) = (machine(), machine());
+    let ann = a.port.connect("ann", "generic", "", 1).unwrap();
+    let ben = b.port.connect("ben", "generic", "", 1).unwrap();
+    a.port.join(ann, "r").unwrap();
+    b.port.join(ben, "r").unwrap();
+    assert!(a.gateway.set_interest("r", 1 << a.link.slot));
+    a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
+    carry(&mut a, &mut b);
+    assert_eq!(b.events().len(), 1);
+    assert_eq!(a.bench.router.stats().accounting.held, 0);
+    a.gateway.lose_link(a.link);
+    a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
+    a.turn();
+    a.accounts();
+    b.accounts();
+}
+
+#[test]
+fn the_end_of_gateway_or_router_ends_what_is_under_way() {
+    let (mut a, _) = two();
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    a.offer(ann, "ben", 1);
+    a.turn();
+    let Machine { mut bench, mut port, gateway, .. } = a;
+    drop(gateway);
+    bench.cycle();
+    let mut reasons = Vec::new();
+    port.poll_each(usize::MAX, |event| {
+        if let Event::Undelivered { reason, .. } = event {
+            reasons.push(reason.label());
+        }
+    })
+    .unwrap();
+    assert_eq!(reasons, ["link_lost"]);
+    // Another gateway may follow. Its links have other epochs.
+    let mut gateway = bench.router.gateway(GatewayOptions::default()).unwrap();
+    assert!(bench.router.gateway(GatewayOptions::default()).is_err(), "one at a time");
+    let link = gateway.open_link().unwrap();
+    gateway.link_up(link);
+    gateway.place("ben", link, 2);
+    port.submit_with(
+        ann,
+        br#"{"type":"OFFER","dst":"ben"}"#,
+        SubmitOptions { tell_failed: true, ..SubmitOptions::default() },
+    )
+    .unwrap();
+    port.publish();
+    bench.cycle();
+    assert_eq!(bench.router.stats().accounting.held, 1);
+    bench.router.request_stop();
+    bench.cycle();
+    let stats = bench.router.stats();
+    assert_eq!(stats.accounting.held, 0);
+    balanced(&stats.accounting);
+}
