@@ -63,8 +63,7 @@ func (f *fallbacks) addTo(s *RoutingStats) *RoutingStats {
 // message itself is not to blame.
 func fallsBack(reason corelane.Reason) bool {
 	switch reason {
-	case corelane.ReasonExpired, corelane.ReasonStopped, corelane.ReasonStuck, corelane.ReasonWorkerLost,
-		corelane.ReasonLinkDown, corelane.ReasonLinkLost:
+	case corelane.ReasonExpired, corelane.ReasonStopped, corelane.ReasonStuck, corelane.ReasonWorkerLost:
 		return true
 	}
 	return isRefusal(reason)
