@@ -48,6 +48,9 @@ pub(crate) use recorded::RecorderLines;
 pub(crate) use slot::{Acknowledged, ClientSlot, NameBuffer, NoticeAt, Phase, Refusals, SlotPlace};
 
 pub(crate) use members::Members;
+#[cfg(not(corelane_loom))]
+#[doc(hidden)]
+pub use rooms::RoomChanges;
 pub(crate) use rooms::{RoomLimits, RoomReader, Rooms};
 
 pub use crate::id::{ClientId, MAX_NAME_BYTES, RoomId};

@@ -363,11 +363,18 @@ fn a_room_spans_machines() {
     let ben = b.port.connect("ben", "generic", "", 1).unwrap();
     a.port.join(ann, "r").unwrap();
     b.port.join(ben, "r").unwrap();
+    let changes = b.gateway.room_changes().unwrap();
+    assert!(changes.all && changes.rooms == [("r".to_owned(), true)]);
+    assert_eq!(b.gateway.room_changes(), None);
     assert!(a.gateway.set_interest("r", 1 << a.link.slot));
     a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
     carry(&mut a, &mut b);
     assert_eq!(b.events().len(), 1);
     assert_eq!(a.bench.router.stats().accounting.held, 0);
+    b.port.disconnect(ben).unwrap();
+    b.turn();
+    b.events();
+    assert_eq!(b.gateway.room_changes().unwrap().rooms, [("r".to_owned(), false)]);
     a.gateway.lose_link(a.link);
     a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
     a.turn();

@@ -102,6 +102,20 @@ struct RoomControl {
     /// Disconnected clients that are still in rooms.
     leaving: VecDeque<ClientId>,
     figures: RoomFigures,
+    /// Rooms that got their first member or lost their last one, for who follows them.
+    changes: Option<RoomChanges>,
+}
+
+/// The most changes that are listed.
+const MOST_CHANGES: usize = 4096;
+
+/// Rooms that got their first member, or lost their last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomChanges {
+    /// The names are those of all rooms with members: at first, and if there were too many changes to list.
+    pub all: bool,
+    /// Names, and whether the room has members. A room may be listed several times: the last one counts.
+    pub rooms: Vec<(String, bool)>,
 }
 
 impl Rooms {
@@ -118,6 +132,7 @@ impl Rooms {
                 memberships: HashMap::new(),
                 leaving: VecDeque::new(),
                 figures: RoomFigures::default(),
+                changes: None,
             }),
             readers: Mutex::new(readers),
             leaving: AtomicBool::new(false),
@@ -128,6 +143,26 @@ impl Rooms {
     /// A reader for one worker. There are as many readers as workers.
     pub(crate) fn reader(&self) -> Option<RoomReader> {
         lock(&self.readers).pop()
+    }
+
+    /// What has changed since the last call; all rooms with members at the first one. `None` for nothing.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn changes(&self) -> Option<RoomChanges> {
+        let mut control = lock(&self.control);
+        let first = RoomChanges { all: true, rooms: Vec::new() };
+        let mut changes = control.changes.replace(RoomChanges::default()).unwrap_or(first);
+        if changes.all {
+            let open = (0..control.generations.len()).filter_map(|place| control.lists.get(place));
+            let name = |list: &Members| String::from_utf8_lossy(list.name()).into_owned();
+            changes.rooms = open.map(|list| (name(list), true)).collect();
+        }
+        (changes.all || !changes.rooms.is_empty()).then_some(changes)
+    }
+
+    /// Nobody follows the rooms any more.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn end_changes(&self) {
+        lock(&self.control).changes = None;
     }
 
     /// The room of this name, if it has members.
@@ -249,6 +284,7 @@ impl Rooms {
                 let inserted = self.names.insert(hash, ClientId(room.0));
                 debug_assert!(inserted.is_ok(), "names change under the control lock");
                 control.figures.open += 1;
+                control.note_change(name, true);
                 room
             }
         };
@@ -402,6 +438,18 @@ impl RoomControl {
         Some(RoomId::new(index, *generation))
     }
 
+    /// Lists a change for who follows them.
+    fn note_change(&mut self, name: &[u8], open: bool) {
+        let Some(changes) = &mut self.changes else { return };
+        if changes.rooms.len() >= MOST_CHANGES {
+            changes.all = true;
+            changes.rooms.clear();
+        }
+        if !changes.all {
+            changes.rooms.push((String::from_utf8_lossy(name).into_owned(), open));
+        }
+    }
+
     /// Removes a member from a room. A room without members is removed.
     fn take_out(&mut self, names: &NameTable, client: ClientId, room: RoomId) -> Result<(), Crowded> {
         let Some((port, rooms)) = self.memberships.get_mut(&client) else { return Ok(()) };
@@ -417,6 +465,7 @@ impl RoomControl {
             return Ok(());
         };
         let (hash, bytes, gone) = (names.hash(list.name()), list.bytes(), next.is_none());
+        let ended = (gone && self.changes.is_some()).then(|| list.name().to_vec());
         self.lists.replace(room.index(), next.map(Box::new), bytes)?;
         forget(rooms);
         if rooms.is_empty() {
@@ -426,6 +475,9 @@ impl RoomControl {
             names.remove(hash, ClientId(room.0));
             self.free.push(room.index() as u32);
             self.figures.open -= 1;
+        }
+        if let Some(name) = ended {
+            self.note_change(&name, false);
         }
         self.figures.left += 1;
         self.figures.members -= 1;

@@ -4,7 +4,7 @@
 //!
 //! Used by `cluster` and by the simulator. The records come from `worker/remote` and go there.
 
-use crate::clients::NameHash;
+use crate::clients::{NameHash, RoomChanges};
 use crate::error::{Closed, Loss, PortError, SubmitError, TrySubmitError};
 use crate::metrics::TypeId;
 use crate::park::post_bit;
@@ -190,6 +190,12 @@ impl Gateway {
         self.directory().set_interest(self.hash(room), links)
     }
 
+    /// The rooms that have got their first member here or lost their last one since the last call; all rooms with members
+    /// at the first one. `None` for nothing. Takes the lock of the rooms.
+    pub fn room_changes(&mut self) -> Option<RoomChanges> {
+        self.shared().rooms.changes()
+    }
+
     /// Whether a client of this name is connected here.
     pub fn is_local(&self, name: &str) -> bool {
         self.shared().clients.find(self.hash(name), name.as_bytes()).is_some()
@@ -346,6 +352,7 @@ impl Drop for Gateway {
             self.directory().set_link(LinkId { slot, epoch: epoch.wrapping_add(1) }, false);
         }
         self.directory().set_port(None);
+        self.shared().rooms.end_changes();
     }
 }
 

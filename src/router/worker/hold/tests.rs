@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use super::{END, Held, Holds};
-use crate::router::worker::blocks::BLOCK_BYTES;
 use crate::clients::{ClientId, NameHash};
 use crate::config::Config;
 use crate::metrics::{ApplicationId, ProtocolId, TypeId};
+use crate::router::worker::blocks::BLOCK_BYTES;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
