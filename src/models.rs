@@ -5,6 +5,7 @@
 mod attach;
 mod call;
 mod clients;
+mod gateway;
 mod handles;
 mod handoff;
 mod lane;

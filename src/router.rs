@@ -39,6 +39,7 @@ mod worker;
 #[cfg(all(test, corelane_loom))]
 pub(crate) mod model {
     pub(crate) use super::activity::Activity;
+    pub(crate) use super::elsewhere::{Directory, GatewayOptions, LinkId};
     pub(crate) use super::lane::{rings::LaneRings, settle::untaken_messages};
     pub(crate) use super::notice::Tell;
     pub(crate) use super::payload::{Payloads, Way};

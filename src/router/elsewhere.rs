@@ -8,7 +8,7 @@
 //! | `port` | the thread that opens or drops the gateway, under the control lock | workers |
 
 use crate::clients::NameHash;
-use crate::sync::{Acquire, AtomicU64, Release};
+use crate::sync::{Acquire, AtomicU64, Release, mutant};
 use std::time::Duration;
 
 /// The most links of a router: a room's links are the bits of a word.
@@ -122,7 +122,7 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(options: GatewayOptions) -> Self {
+    pub(crate) fn new(options: GatewayOptions) -> Self {
         Self {
             options,
             port: AtomicU64::new(NO_PORT),
@@ -143,18 +143,32 @@ impl Directory {
     }
 
     /// A link's epoch, and whether it is up.
-    pub(super) fn link(&self, slot: u8) -> (u32, bool) {
+    pub(crate) fn link(&self, slot: u8) -> (u32, bool) {
         // Acquire: pairs with the Release in `set_link`.
         let word = self.links.get(usize::from(slot)).map_or(0, |link| link.load(Acquire));
         (word as u32, word & UP != 0)
     }
 
     /// Only the gateway's thread.
-    pub(super) fn set_link(&self, link: LinkId, up: bool) {
+    pub(crate) fn set_link(&self, link: LinkId, up: bool) {
         if let Some(word) = self.links.get(usize::from(link.slot)) {
             // Release: pairs with the Acquire in `link`.
             word.store(u64::from(link.epoch) | if up { UP } else { 0 }, Release);
         }
+    }
+
+    /// Takes a link down, with its next epoch, and has `tell` push the record LINK_LOST to the workers. First the word, then
+    /// the record: a worker that has taken the record hands nothing over in the old epoch. Only the gateway's thread.
+    pub(crate) fn lose_link(&self, link: LinkId, tell: impl FnOnce()) -> LinkId {
+        let next = LinkId { epoch: link.epoch.wrapping_add(1), ..link };
+        if mutant("link-word-late") {
+            tell();
+            self.set_link(next, false);
+        } else {
+            self.set_link(next, false);
+            tell();
+        }
+        next
     }
 
     /// Where a name is.

@@ -144,16 +144,17 @@ impl Gateway {
         if !self.is_present(link) {
             return link;
         }
-        let next = LinkId { epoch: link.epoch.wrapping_add(1), ..link };
-        // First the word, then the record: a worker that has handled the record hands nothing over in the old epoch.
-        self.directory().set_link(next, false);
+        let shared = Arc::clone(self.shared());
+        let Some(directory) = shared.directory() else { return link };
+        let next = directory.lose_link(link, || {
+            for worker in 0..self.waiting.len() {
+                self.push(worker, ingress_kind::LINK_LOST, Answer::bytes(link, 0, &[]));
+            }
+            self.publish();
+        });
         if let Some((epoch, _)) = self.links.get_mut(usize::from(link.slot)) {
             *epoch = next.epoch;
         }
-        for worker in 0..self.waiting.len() {
-            self.push(worker, ingress_kind::LINK_LOST, Answer::bytes(link, 0, &[]));
-        }
-        self.publish();
         next
     }
 

@@ -196,6 +196,9 @@ impl WorkerContext<'_> {
             let clients = shared.config.count(Key::MaxClients);
             self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
         }
+        if self.state.remotes.as_ref().is_some_and(|remotes| remotes.port != port) {
+            self.end_links(Failed::LinkLost); // They were given to an earlier gateway.
+        }
         // The link was lost meanwhile: what went into its last epoch is not answered any more.
         let before = self.link_epoch(at.slot);
         if before != epoch {

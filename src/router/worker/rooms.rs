@@ -45,7 +45,15 @@ impl WorkerContext<'_> {
                     fill: |out: &mut [u8]| relayed.write(out),
                 };
                 let outcome = worker.relay_to_members(members, &message);
-                worker.send_to_room_elsewhere(message.header, call.ids, name, message.length, &message.fill);
+                if outcome == Outcome::Ok {
+                    worker.send_to_room_elsewhere(
+                        message.header,
+                        call.ids,
+                        name,
+                        message.length,
+                        &message.fill,
+                    );
+                }
                 outcome
             }
         })
