@@ -280,6 +280,13 @@
 // library has them must not have them twice.
 #define CORELANE_DOOR_PROCESS_METRICS 1
 
+// As a flag of an export to Elasticsearch: connects and disconnects become no documents.
+#define CORELANE_ELASTICSEARCH_NO_CONNECTIONS 1
+
+// The exporter installs no index templates. Install the files of src/elasticsearch/templates yourself: the credentials
+// then need no rights but to create documents.
+#define CORELANE_ELASTICSEARCH_NO_TEMPLATES 2
+
 // What a call returns: 0 or a count if it succeeds, otherwise one of these negative numbers. A number is never reused for
 // another meaning. New statuses may be added: treat an unknown one as a failure.
 enum corelane_status
@@ -1559,6 +1566,123 @@ typedef struct corelane_door {
   uint64_t value;
 } corelane_door;
 
+// Where documents are sent. Everything but the size and `url` may be 0 or NULL.
+typedef struct corelane_elasticsearch_options {
+  // `sizeof(corelane_elasticsearch_options)`, set by the caller: CORELANE_ELASTICSEARCH_OPTIONS_INIT.
+  uint32_t size;
+  // CORELANE_ELASTICSEARCH_ flags.
+  uint32_t flags;
+  // The server, such as "https://search.example.org:9200". A path in it is kept.
+  const char *url;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t url_length;
+  // The user of HTTP basic authentication. NULL: none.
+  const char *user;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t user_length;
+  // The user's password.
+  const char *password;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t password_length;
+  // An API key, in the encoded form that Elasticsearch returns. NULL: none. Not together with a user.
+  const char *api_key;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t api_key_length;
+  // A file of PEM certificates: only servers that these certificates vouch for are trusted. NULL: the certificates of
+  // Mozilla's list, which the library contains.
+  const char *certificates;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t certificates_length;
+  // The last part of the data streams' names, 1 to 64 characters of a-z, 0-9, _ and a period. NULL: "default".
+  const char *stream_namespace;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t stream_namespace_length;
+  // The value of service.name in each document. NULL: the name of the program.
+  const char *service;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t service_length;
+  // Time between two documents of figures, from 1 second to 1 hour; 0: 10 seconds.
+  uint64_t interval_ns;
+  // The time limit of one request, from 1 second to 5 minutes; 0: 10 seconds.
+  uint64_t request_timeout_ns;
+  // Bytes of documents that may wait, from 64 KiB to 1 GiB; 0: 8 MiB.
+  uint64_t queue_bytes;
+} corelane_elasticsearch_options;
+
+// The initial value of a corelane_elasticsearch_options.
+#define CORELANE_ELASTICSEARCH_OPTIONS_INIT {sizeof(corelane_elasticsearch_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0}
+
+// An exporter of a monitor's figures. Valid until `corelane_exporter_release`. The value 0 is never a valid handle. Copy it
+// freely.
+typedef struct corelane_exporter {
+  // The library's own number.
+  uint64_t value;
+} corelane_exporter;
+
+// The collector that figures are sent to. Everything but the size and `url` may be 0 or NULL.
+typedef struct corelane_otlp_options {
+  // `sizeof(corelane_otlp_options)`, set by the caller: CORELANE_OTLP_OPTIONS_INIT.
+  uint32_t size;
+  // Set it to 0.
+  uint32_t flags;
+  // The collector, such as "http://127.0.0.1:4318". Requests go to /v1/metrics below it.
+  const char *url;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t url_length;
+  // Headers of each request, one on each line, such as "authorization: Bearer TOKEN".
+  const char *headers;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t headers_length;
+  // A file of PEM certificates: only servers that these certificates vouch for are trusted. NULL: the certificates of
+  // Mozilla's list, which the library contains.
+  const char *certificates;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t certificates_length;
+  // The value of service.name. NULL: the name of the program.
+  const char *service;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t service_length;
+  // Further attributes of the resource, one on each line, such as "deployment.environment.name=production".
+  const char *attributes;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t attributes_length;
+  // Time between two requests, from 1 second to 1 hour; 0: 15 seconds.
+  uint64_t interval_ns;
+  // The time limit of one request, from 1 second to 5 minutes; 0: 10 seconds.
+  uint64_t request_timeout_ns;
+} corelane_otlp_options;
+
+// The initial value of a corelane_otlp_options.
+#define CORELANE_OTLP_OPTIONS_INIT {sizeof(corelane_otlp_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0}
+
+// What an exporter has sent and lost. An item is a document of Elasticsearch, or a data point of OpenTelemetry.
+typedef struct corelane_exporter_stats {
+  // `sizeof(corelane_exporter_stats)`, set by the caller: CORELANE_EXPORTER_STATS_INIT.
+  uint32_t size;
+  // Whether the last request failed: 1 or 0. `corelane_exporter_error` says why.
+  uint32_t failing;
+  // Items that the server has stored.
+  uint64_t sent;
+  // Items that the server had stored already: the answer to an earlier request was lost.
+  uint64_t repeated;
+  // Items that the server has refused for good. The log has the reason.
+  uint64_t rejected;
+  // Items that were given up. Documents: the queue was full, or the exporter ended. Data points: their request failed; the
+  // next one has the same series, and newer values.
+  uint64_t dropped;
+  // Connection events that came too fast to become documents.
+  uint64_t missed;
+  // Requests that failed.
+  uint64_t failed_requests;
+  // Documents that wait.
+  uint64_t waiting;
+  // Bytes of these documents.
+  uint64_t waiting_bytes;
+} corelane_exporter_stats;
+
+// The initial value of a corelane_exporter_stats.
+#define CORELANE_EXPORTER_STATS_INIT {sizeof(corelane_exporter_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
 // Name and description of a metric. Its name follows the conventions of Prometheus: the name of a counter, and no other,
 // ends in _total, and a unit is part of the name.
 typedef struct corelane_metric {
@@ -2585,6 +2709,57 @@ int32_t corelane_door_set_ready(struct corelane_door door,
 //
 // Any thread; waits. CORELANE_STALE the second time.
 int32_t corelane_door_release(struct corelane_door door);
+
+// Sends a monitor's figures and events to Elasticsearch or OpenSearch, as documents of data streams: docs/monitor.md lists
+// them. Two threads of the library do all work, and block all signals; no thread that handles messages waits for them.
+// Documents wait in a queue of `queue_bytes`. If the server is away or too slow, the queue drops its oldest documents and
+// counts them. The server need not be there yet. The export goes on if the monitor is released.
+//
+// Any thread. Reads the file of certificates; does not wait for the server. CORELANE_INVALID (an option: the error says what
+// is allowed), CORELANE_LIMIT (16 exporters in the process, or too many listeners of the monitor), CORELANE_SYSTEM (no thread),
+// CORELANE_STALE, CORELANE_NULL (`options`, `out_exporter`).
+int32_t corelane_monitor_export_elasticsearch(struct corelane_monitor monitor,
+                                              const struct corelane_elasticsearch_options *options,
+                                              struct corelane_exporter *out_exporter,
+                                              struct corelane_error *error);
+
+// Sends a monitor's figures to an OpenTelemetry collector, as OTLP metrics over HTTP with protobuf, from a thread of the
+// library, which blocks all signals. The figures are those of CORELANE_REPORT_PROMETHEUS and CORELANE_REPORT_PROCESS. The
+// collector need not be there yet. The export goes on if the monitor is released.
+//
+// Any thread. Reads the file of certificates; does not wait for the collector. CORELANE_INVALID (an option: the error says what
+// is allowed), CORELANE_LIMIT (16 exporters in the process), CORELANE_SYSTEM (no thread), CORELANE_STALE, CORELANE_NULL
+// (`options`, `out_exporter`).
+int32_t corelane_monitor_export_otlp(struct corelane_monitor monitor,
+                                     const struct corelane_otlp_options *options,
+                                     struct corelane_exporter *out_exporter,
+                                     struct corelane_error *error);
+
+// Writes what an exporter has sent and lost so far. The monitor's report and /metrics have the sums of all exporters of a kind,
+// also of those that were released.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_exporter_figures(struct corelane_exporter exporter,
+                                  struct corelane_exporter_stats *out_stats);
+
+// Writes why the last request of an exporter failed; an empty text if it succeeded, or if there was none. Free the text with
+// `corelane_text_free`.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_exporter_error(struct corelane_exporter exporter,
+                                struct corelane_text *out_text);
+
+// Makes the last documents or data points, sends what waits, and ends the exporter, within `timeout_ns`. What could not be sent
+// by then is dropped and counted. Does nothing the second time. The figures can be read until the release.
+//
+// Any thread; waits, for one request longer than `timeout_ns` if the server does not answer. CORELANE_STALE.
+int32_t corelane_exporter_stop(struct corelane_exporter exporter,
+                               uint64_t timeout_ns);
+
+// Releases an exporter. It ends if it has not been stopped: what waits is dropped.
+//
+// Any thread. Does not block. CORELANE_STALE the second time.
+int32_t corelane_exporter_release(struct corelane_exporter exporter);
 
 // Looks up one series of a counter, and declares the counter if it is new. `values` are the values of the labels, in their
 // order, each with a closing NUL; a value is cut off after 64 bytes. A label set beyond `max_series` or `max_custom_series`

@@ -11,7 +11,7 @@ target=$(cd "$target" && pwd)
 out=$target/ffi-tests
 passed=0 failed=0
 
-cargo rustc --quiet --release --lib --features ffi-test,http --crate-type staticlib || exit 1
+cargo rustc --quiet --release --lib --features ffi-test,http,elasticsearch,otlp --crate-type staticlib || exit 1
 library=$target/release/libcorelane.a
 system="-lpthread -ldl -lm"
 

@@ -22,7 +22,7 @@ rm -rf "$work" "$built"
 mkdir -p "$work" "$built"
 
 # nodelete: the library's threads, and the destructors of thread-local values, outlive dlclose.
-cargo rustc --color never --profile c-library --lib --no-default-features --features http --crate-type staticlib,cdylib -- \
+cargo rustc --color never --profile c-library --lib --no-default-features --features http,elasticsearch,otlp --crate-type staticlib,cdylib -- \
     --print native-static-libs \
     -C link-arg=-Wl,-soname,"$soname" -C link-arg=-Wl,-z,nodelete -C link-arg=-Wl,-z,defs 2>&1 | tee "$work/cargo.txt"
 compiled=$target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}c-library

@@ -61,7 +61,7 @@ c_calls() {
 
 # Builds the server of examples/c. `c_server [FLAGS]` leaves target/examples-c/peerjs_server/peerjs_server.
 c_server() {
-    cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test,http || return 1
+    cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test,http,elasticsearch,otlp || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     mkdir -p target/examples-c
     make --no-print-directory -s -C examples/c -B OUT=../../target/examples-c CFLAGS="-O2 -g ${1:-}" CORELANE_CFLAGS=-I../../include \

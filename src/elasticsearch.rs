@@ -35,7 +35,8 @@ mod server;
 pub use options::{Credentials, Options};
 
 use crate::error::{ExportError, ListenError};
-use crate::monitor::Monitor;
+use crate::metrics::ExporterStats;
+use crate::monitor::{ExportSource, Monitor};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 use documents::Instance;
 use fill::Fill;
@@ -133,6 +134,7 @@ impl Exporter {
             give_up: AtomicBool::new(false),
             last_error: Mutex::new(None),
         });
+        monitor.show_exporter(Arc::clone(&shared) as Arc<dyn ExportSource>);
         let instance = Instance::new(&options);
         let fill = Fill::new(monitor, &shared, instance, &options)?;
         let sender = Sender::new(&shared, server, &options);
@@ -151,6 +153,11 @@ impl Exporter {
     /// What has become of the documents so far.
     pub fn figures(&self) -> ExportFigures {
         self.shared.figures()
+    }
+
+    /// The figures alone, which may outlive the exporter.
+    pub(crate) fn source(&self) -> Arc<dyn ExportSource> {
+        Arc::clone(&self.shared) as Arc<dyn ExportSource>
     }
 
     /// Makes a last document of everything, sends what waits, and ends, within `patience`. What could not be sent by
@@ -210,6 +217,25 @@ impl ExportShared {
             waiting: waiting.documents,
             waiting_bytes: waiting.bytes,
             last_error: lock(&self.last_error).clone(),
+        }
+    }
+}
+
+impl ExportSource for ExportShared {
+    fn stats(&self) -> ExporterStats {
+        let figures = self.figures();
+        ExporterStats {
+            name: "elasticsearch".into(),
+            running: 1,
+            sent: figures.sent,
+            repeated: figures.repeated,
+            rejected: figures.rejected,
+            dropped: figures.dropped,
+            missed: figures.missed,
+            failed_requests: figures.failed_requests,
+            waiting: figures.waiting,
+            waiting_bytes: figures.waiting_bytes,
+            last_error: figures.last_error,
         }
     }
 }

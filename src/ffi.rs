@@ -9,6 +9,8 @@ mod codes;
 mod connections;
 #[cfg(feature = "http")]
 mod door;
+#[cfg(all(feature = "elasticsearch", feature = "otlp"))]
+mod exporter;
 mod failure;
 mod figures;
 mod fork;
@@ -43,6 +45,8 @@ pub use client::*;
 pub use connections::*;
 #[cfg(feature = "http")]
 pub use door::*;
+#[cfg(all(feature = "elasticsearch", feature = "otlp"))]
+pub use exporter::*;
 pub use figures::*;
 pub use given::*;
 pub use guard::*;

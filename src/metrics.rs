@@ -48,8 +48,8 @@ pub use custom::{
 pub(crate) use failing::failing_clients;
 pub(crate) use failing::{CELL_BITS, Failing, FailingCell};
 pub use figures::{
-    Accounting, Connections, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats, RecordedStats,
-    RoomStats, RoutingStats, SeriesStats, Stats, WorkerStats,
+    Accounting, Connections, ExporterStats, LatencyStats, MessageStats, PathStats, PlacementStats, PortStats,
+    RecordedStats, RoomStats, RoutingStats, SeriesStats, Stats, WorkerStats,
 };
 #[cfg(all(feature = "schema", not(corelane_loom)))]
 pub(crate) use number::Number;

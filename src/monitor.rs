@@ -17,6 +17,7 @@
 // | `log` | log lines |
 // | `inner`, `thread` | the state behind one lock, and the thread that drives it |
 // | `connections` | the feed of connection events |
+// | `exporters` | what exporters have sent and lost |
 // | `intervals` | distributions in the format of HdrHistogram |
 // | `figures`, `snapshot`, `report` | the figures and the formats in which they are shown |
 // | `exposed` | the figures since the start, for Prometheus |
@@ -24,6 +25,7 @@
 pub mod alert;
 mod collector;
 mod connections;
+mod exporters;
 mod exposed;
 mod figures;
 mod health;
@@ -55,6 +57,8 @@ mod values;
 mod window;
 
 pub use connections::{ConnectionEvent, ConnectionEvents};
+#[cfg(any(feature = "elasticsearch", feature = "otlp"))]
+pub(crate) use exporters::ExportSource;
 pub(crate) use exposed::{ExposedBuckets, ExposedFigures};
 pub use figures::{
     ApplicationConnectionFigures, BucketFigures, ClientFigures, ClientsFigures, ConnectionFigures,
@@ -86,6 +90,7 @@ use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
 use crate::record::{Labels, Measured, MonitorSource, RecordedMessage, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
 use alert::{Alert, RuleTable, shipped};
+use exporters::Exporters;
 use inner::Inner;
 use outbox::Outbox;
 use reading::ReadingTime;
@@ -139,6 +144,7 @@ struct Core {
     reports: Outbox<MonitorStats>,
     /// Counts of reports made, and of reports that could not be written to a file.
     report_counts: listen::ReportCounts,
+    exporters: Exporters,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -188,6 +194,7 @@ impl Monitor {
                 alerts: Outbox::new("corelane-alert", ALERTS_WAITING),
                 reports: Outbox::new("corelane-report", REPORTS_WAITING),
                 report_counts: listen::ReportCounts::default(),
+                exporters: Exporters::default(),
                 thread: Mutex::new(None),
             }),
         }
@@ -385,9 +392,15 @@ impl Monitor {
         let mut inner = lock(&core.inner);
         inner.collect(&*core.source);
         let tick = Tick::begin();
-        let exposed = inner.exposed(&*core.source, delivery, reports);
+        let exposed = inner.exposed(&*core.source, delivery, reports, core.exporters.stats());
         inner.cost.spend(&tick);
         exposed
+    }
+
+    /// Shows the figures of an exporter, until nobody else has it. Its counts stay.
+    #[cfg(any(feature = "elasticsearch", feature = "otlp"))]
+    pub(crate) fn show_exporter(&self, exporter: Arc<dyn ExportSource>) {
+        self.core.exporters.add(exporter);
     }
 
     /// Returns the figures as a report. A program reads a JSON report back into [`MonitorStats`], for example one that
@@ -579,7 +592,7 @@ impl Core {
     fn show(&self, inner: &Inner) -> MonitorStats {
         let alerts = inner.rules.figures(self.alerts.delivery(), inner.kept(&*self.source));
         let reports = self.report_counts.figures(self.reports.delivery());
-        inner.snapshot(&*self.source, reports, alerts)
+        inner.snapshot(&*self.source, reports, alerts, self.exporters.stats())
     }
 
     fn wake(&self) {

@@ -18,7 +18,8 @@ mod read;
 
 use crate::error::{ExportError, ListenError};
 use crate::export::{Exposition, TextFormat};
-use crate::monitor::Monitor;
+use crate::metrics::ExporterStats;
+use crate::monitor::{ExportSource, Monitor};
 use crate::outgoing::{self, said};
 use crate::sync::{Arc, Mutex, lock};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -65,7 +66,21 @@ impl Options {
         }
     }
 
-    fn check(&self) -> Result<(), ExportError> {
+    /// Checks the options, and reads the file of certificates. [`Exporter::start`] does so too.
+    ///
+    /// # Errors
+    /// [`ExportError::Invalid`] with the option and what it must be.
+    pub fn check(&self) -> Result<(), ExportError> {
+        self.agent().map(drop)
+    }
+
+    /// A client for these options, if they are valid.
+    fn agent(&self) -> Result<Agent, ExportError> {
+        self.check_values()?;
+        outgoing::agent(self.certificates.as_deref(), self.request_timeout)
+    }
+
+    fn check_values(&self) -> Result<(), ExportError> {
         outgoing::check(&self.url, self.interval, self.request_timeout)?;
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let is_header = |(name, value): &(String, String)| {
@@ -108,6 +123,10 @@ pub struct ExportFigures {
     pub sent: u64,
     /// Requests that failed. The next one has the same figures, and newer.
     pub failed: u64,
+    /// Points of the requests that the collector has taken, without those that it has refused.
+    pub sent_points: u64,
+    /// Points of the requests that failed.
+    pub lost_points: u64,
     /// Points that the collector has refused in requests that it took. The log has the reason.
     pub rejected_points: u64,
     /// Why the last request failed. None if it succeeded.
@@ -153,9 +172,9 @@ impl Exporter {
     /// - [`ExportError::Invalid`] if an option is invalid. The text says which, and what it must be.
     /// - [`ExportError::Listen`] if the thread cannot be created.
     pub fn start(monitor: &Monitor, options: Options) -> Result<Self, ExportError> {
-        options.check()?;
-        let agent = outgoing::agent(options.certificates.as_deref(), options.request_timeout)?;
+        let agent = options.agent()?;
         let shared = Arc::new(ExportShared::default());
+        monitor.show_exporter(Arc::clone(&shared) as Arc<dyn ExportSource>);
         let sender = Sender {
             monitor: monitor.clone(),
             shared: Arc::clone(&shared),
@@ -172,6 +191,11 @@ impl Exporter {
     /// What has become of the requests so far.
     pub fn figures(&self) -> ExportFigures {
         lock(&self.shared.state).figures.clone()
+    }
+
+    /// The figures alone, which may outlive the exporter.
+    pub(crate) fn source(&self) -> Arc<dyn ExportSource> {
+        Arc::clone(&self.shared) as Arc<dyn ExportSource>
     }
 
     /// Sends the last figures and ends, within `patience`. Returns the final figures. A request that is under way then
@@ -202,6 +226,22 @@ impl ExportShared {
     fn stop(&self) {
         lock(&self.state).stopping = true;
         self.changed.notify_all();
+    }
+}
+
+impl ExportSource for ExportShared {
+    fn stats(&self) -> ExporterStats {
+        let figures = lock(&self.state).figures.clone();
+        ExporterStats {
+            name: "otlp".into(),
+            running: 1,
+            sent: figures.sent_points,
+            rejected: figures.rejected_points,
+            dropped: figures.lost_points,
+            failed_requests: figures.failed,
+            last_error: figures.last_error,
+            ..ExporterStats::default()
+        }
     }
 }
 
@@ -236,7 +276,8 @@ impl Sender {
         let text = Exposition::new(TextFormat::OpenMetrics).write(&self.monitor);
         let snapshot = self.monitor.snapshot();
         let times = (snapshot.started_milliseconds, snapshot.time_milliseconds);
-        let body = convert::request(&read::families(&text), &self.resource, times).encode_to_vec();
+        let message = convert::request(&read::families(&text), &self.resource, times);
+        let (points, body) = (convert::points(&message), message.encode_to_vec());
         let request = self.agent.post(&self.url).header("content-type", "application/x-protobuf");
         let headers = self.options.headers.iter();
         let request = headers.fold(request, |request, (name, value)| request.header(name, value));
@@ -247,10 +288,10 @@ impl Sender {
             Ok((status, answer)) => Err(said(status, &answer)),
             Err(problem) => Err(problem),
         };
-        self.note(result);
+        self.note(points, result);
     }
 
-    fn note(&self, result: Result<ExportMetricsServiceResponse, String>) {
+    fn note(&self, points: u64, result: Result<ExportMetricsServiceResponse, String>) {
         let mut state = lock(&self.shared.state);
         let figures = &mut state.figures;
         match result {
@@ -260,6 +301,7 @@ impl Sender {
                 let partial = answer.partial_success.unwrap_or_default();
                 let rejected = u64::try_from(partial.rejected_data_points).unwrap_or(0);
                 figures.rejected_points += rejected;
+                figures.sent_points += points.saturating_sub(rejected);
                 drop(state);
                 if rejected > 0 {
                     let reason: String = partial.error_message.chars().take(outgoing::SHOWN).collect();
@@ -268,6 +310,7 @@ impl Sender {
             }
             Err(problem) => {
                 figures.failed += 1;
+                figures.lost_points += points;
                 let is_new = figures.last_error.replace(problem.clone()).as_deref() != Some(&*problem);
                 drop(state);
                 if is_new {

@@ -31,6 +31,7 @@ const FILES: &[&str] = &[
     "alerts",
     "listen",
     "door",
+    "exporter",
     "metric",
     // What all use.
     "handle",

@@ -116,7 +116,11 @@ static void check_no_threads(void) {
     corelane_worker worker;
     corelane_monitor monitor = {7}, quiet;
     corelane_callback callback = {7};
+    corelane_elasticsearch_options documents = CORELANE_ELASTICSEARCH_OPTIONS_INIT;
+    corelane_otlp_options points = CORELANE_OTLP_OPTIONS_INIT;
+    corelane_exporter exporter = {7};
     corelane_error error = CORELANE_ERROR_INIT;
+    documents.url = points.url = "http://127.0.0.1:1";
     give_up_threads();
     IS(corelane_builder_start(build("workers=1"), &router, &error), CORELANE_SYSTEM);
     CHECK(error.os_errno == EAGAIN && router.value == 7);
@@ -131,6 +135,9 @@ static void check_no_threads(void) {
     CHECK(error.os_errno == EAGAIN);
     IS(corelane_monitor_on_report(quiet, CORELANE_REPORT_TEXT, on_report, &freed, count_free, &callback, &error), CORELANE_SYSTEM);
     CHECK(error.os_errno == EAGAIN && callback.value == 7 && atomic_load(&freed) == 0); /* The context is still the caller's. */
+    IS(corelane_monitor_export_elasticsearch(quiet, &documents, &exporter, &error), CORELANE_SYSTEM);
+    IS(corelane_monitor_export_otlp(quiet, &points, &exporter, &error), CORELANE_SYSTEM);
+    CHECK(error.os_errno == EAGAIN && exporter.value == 7);
     IS(corelane_monitor_release(quiet), CORELANE_OK);
     _exit(checks_failed == 0 ? 0 : 1);
   }

@@ -80,7 +80,21 @@ impl Options {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ExportError> {
+    /// Checks the options, and reads the file of certificates. [`Exporter::start`](super::Exporter::start) does so too.
+    ///
+    /// # Errors
+    /// [`ExportError::Invalid`] with the option and what it must be.
+    pub fn check(&self) -> Result<(), ExportError> {
+        self.agent().map(drop)
+    }
+
+    /// A client for these options, if they are valid.
+    pub(super) fn agent(&self) -> Result<ureq::Agent, ExportError> {
+        self.check_values()?;
+        outgoing::agent(self.certificates.as_deref(), self.request_timeout)
+    }
+
+    fn check_values(&self) -> Result<(), ExportError> {
         let refuse = |option, must| Err(ExportError::Invalid { option, must });
         outgoing::check(&self.url, self.interval, self.request_timeout)?;
         let is_namespace =

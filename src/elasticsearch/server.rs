@@ -41,8 +41,7 @@ pub(super) enum Fate {
 
 impl Server {
     pub(super) fn new(options: &Options) -> Result<Self, ExportError> {
-        options.check()?;
-        let agent = outgoing::agent(options.certificates.as_deref(), options.request_timeout)?;
+        let agent = options.agent()?;
         let authorization = match &options.credentials {
             Credentials::None => None,
             Credentials::Basic { user, password } => {

@@ -5,7 +5,7 @@ use super::bounds::{Bounds, Buckets};
 use super::family::{Labels, TextFamily, counter, gauge, histogram, info};
 use super::format::TextFormat;
 use crate::metrics::listed::{
-    ACCOUNTING, CONNECTION, Figure, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE, WORKER,
+    ACCOUNTING, CONNECTION, EXPORTER, Figure, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE, WORKER,
 };
 use crate::metrics::{Accounting, ByReason, PortStats, RecordedStats, SeriesStats, Stats};
 use crate::monitor::alert::AlertFigures;
@@ -94,6 +94,11 @@ impl Exposition {
         }
         families.extend(monitor_families(&exposed));
         families.extend(alert_families(&exposed.alerts));
+        let exporters = exposed.exporters.iter();
+        families.extend(self::families(
+            EXPORTER,
+            exporters.map(|one| (vec![("exporter", one.name.to_string())], one)),
+        ));
         families.extend(exposed.system.iter().flat_map(system_families));
         if self.process {
             families.extend(exposed.system.iter().flat_map(process_families));

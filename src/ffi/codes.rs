@@ -2,6 +2,8 @@
 
 use super::guard::Failure;
 use super::status::CorelaneStatus;
+#[cfg(all(feature = "elasticsearch", feature = "otlp"))]
+use crate::error::ExportError;
 use crate::error::{
     BuildError, ClientError, Closed, ConfigError, ConfigProblem, ConnectError, CycleError, DrainError,
     JoinError, LeaveError, ListenError, MetricError, NoLocalWorker, PortError, RecordConnectError,
@@ -201,6 +203,20 @@ impl Coded for ListenError {
 
     fn os_errno(&self) -> i32 {
         if let Self::System(error) = self { error.os_errno() } else { 0 }
+    }
+}
+
+#[cfg(all(feature = "elasticsearch", feature = "otlp"))]
+impl Coded for ExportError {
+    fn code(&self) -> CorelaneStatus {
+        match self {
+            Self::Invalid { .. } => CorelaneStatus::Invalid,
+            Self::Listen(error) => error.code(),
+        }
+    }
+
+    fn os_errno(&self) -> i32 {
+        if let Self::Listen(error) = self { error.os_errno() } else { 0 }
     }
 }
 

@@ -79,6 +79,15 @@ pub struct CorelaneDoor {
     pub value: u64,
 }
 
+/// An exporter of a monitor's figures. Valid until `corelane_exporter_release`. The value 0 is never a valid handle. Copy it
+/// freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneExporter {
+    /// The library's own number.
+    pub value: u64,
+}
+
 /// One series of a counter. Valid until `corelane_counter_release`. The value 0 is never a valid handle. Copy it freely.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

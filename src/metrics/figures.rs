@@ -5,6 +5,7 @@ use super::reasons::ByReason;
 #[cfg(feature = "schema")]
 use super::reasons::schemas;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Figures of a distribution, in nanoseconds; null if no value was recorded. A percentile is the upper bound
 /// of a cell that is at most 3.13 % wide, and never above the maximum. A percentile of 2^36 ns or more is the
@@ -306,6 +307,37 @@ pub struct RoomStats {
     pub retired_lists: u64,
     /// Bytes of these member lists.
     pub retired_bytes: u64,
+}
+
+/// What the exporters of one kind have sent, and lost. An item is a document of Elasticsearch, or a data point of
+/// OpenTelemetry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ExporterStats {
+    /// The kind: `elasticsearch` or `otlp`.
+    pub name: Cow<'static, str>,
+    /// Exporters of this kind that have not ended.
+    pub running: u64,
+    /// Items that the server has stored.
+    pub sent: u64,
+    /// Items that the server had stored already: the answer to an earlier request was lost.
+    pub repeated: u64,
+    /// Items that the server has refused for good. The log has the reason.
+    pub rejected: u64,
+    /// Items that were given up. Documents: the queue was full, or the exporter ended. Data points: their request failed;
+    /// the next one has the same series, and newer values.
+    pub dropped: u64,
+    /// Connection events that came too fast to become documents.
+    pub missed: u64,
+    /// Requests that failed.
+    pub failed_requests: u64,
+    /// Documents that wait.
+    pub waiting: u64,
+    /// Bytes of these documents.
+    pub waiting_bytes: u64,
+    /// Why the last request failed. Null if it succeeded.
+    pub last_error: Option<String>,
 }
 
 /// Placement of messages on workers, and permits for messages in flight.

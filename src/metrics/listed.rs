@@ -2,7 +2,8 @@
 //! from it. The JSON report is written from the types themselves, whose fields these figures read.
 
 use super::figures::{
-    Accounting, Connections, PathStats, PlacementStats, PortStats, RoomStats, SeriesStats, WorkerStats,
+    Accounting, Connections, ExporterStats, PathStats, PlacementStats, PortStats, RoomStats, SeriesStats,
+    WorkerStats,
 };
 
 /// One figure of a `T`.
@@ -103,6 +104,22 @@ figures! {
     room_leaves_total "Leaves" "Leaves since the start, including leaves by disconnecting." |one| one.left,
     room_retired_lists "Replaced lists" "Replaced member lists that workers may still read." |one| one.retired_lists,
     room_retired_bytes "" "Bytes of replaced member lists that workers may still read." |one| one.retired_bytes,
+}
+
+figures! {
+    /// By kind of exporter.
+    EXPORTER of ExporterStats;
+    exporter_sent_total "Sent" "Documents or data points that the server has stored." |one| one.sent,
+    exporter_repeated_total "Repeated"
+        "Documents that the server had stored already, because an answer was lost." |one| one.repeated,
+    exporter_rejected_total "Rejected" "Documents or data points that the server has refused." |one| one.rejected,
+    exporter_dropped_total "Dropped"
+        "Documents dropped by a full queue or an end, and data points of failed requests." |one| one.dropped,
+    exporter_missed_total "Missed" "Connection events that came too fast to become documents." |one| one.missed,
+    exporter_failed_requests_total "Failed requests" "Requests of exporters that failed." |one| one.failed_requests,
+    exporter_queue_documents "Waiting" "Documents that wait to be sent." |one| one.waiting,
+    exporter_queue_bytes "Waiting bytes" "Bytes of the documents that wait to be sent." |one| one.waiting_bytes,
+    exporters_running "Running" "Exporters that have not ended." |one| one.running,
 }
 
 figures! {

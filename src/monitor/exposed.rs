@@ -7,7 +7,7 @@ use super::outbox::ListenerLosses;
 use super::reading::{ReadingTime, folded, read_connections};
 use super::system::{CostStats, SystemStats};
 use crate::config::{Config, Key};
-use crate::metrics::{Connections, CustomStats, Distribution, RecordedStats, Stats};
+use crate::metrics::{Connections, CustomStats, Distribution, ExporterStats, RecordedStats, Stats};
 use crate::record::Source;
 
 /// What [`Exposition`](crate::export::Exposition) writes.
@@ -37,6 +37,7 @@ pub(crate) struct ExposedFigures {
     pub(crate) system: Option<SystemStats>,
     pub(crate) alerts: AlertFigures,
     pub(crate) reports: ReportFigures,
+    pub(crate) exporters: Vec<ExporterStats>,
     pub(crate) cost: CostStats,
     pub(crate) started_milliseconds: u64,
     pub(crate) resets: u64,
@@ -84,6 +85,7 @@ impl Inner {
         source: &dyn Source,
         delivery: ListenerLosses,
         reports: ReportFigures,
+        exporters: Vec<ExporterStats>,
     ) -> ExposedFigures {
         let (hub, config) = (source.hub(), source.config());
         let moment = ReadingTime::of(self.now(source), source);
@@ -111,6 +113,7 @@ impl Inner {
             system: self.system_at(&moment),
             alerts: self.rules.figures(delivery, self.kept(source)),
             reports,
+            exporters,
             cost: self.cost,
             started_milliseconds: self.started_milliseconds,
             resets: self.resets,

@@ -4,8 +4,8 @@ use super::alert::AlertFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
 use crate::metrics::{
-    Accounting, CustomStats, Distribution, LatencyStats, MessageStats, PlacementStats, PortStats, Rates,
-    RoomStats, RoutingStats, SeriesStats, WorkerStats,
+    Accounting, CustomStats, Distribution, ExporterStats, LatencyStats, MessageStats, PlacementStats,
+    PortStats, Rates, RoomStats, RoutingStats, SeriesStats, WorkerStats,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -23,7 +23,8 @@ pub struct MonitorStats {
     pub uptime_nanoseconds: u64,
     /// When the figures began: at the start (of the router, for a router's monitor), or at the last reset.
     pub since_milliseconds: u64,
-    /// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports` and `system`.
+    /// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports`,
+    /// `exporters` and `system`.
     /// For a router's monitor, the router's start.
     pub started_milliseconds: u64,
     /// Number of resets so far.
@@ -60,6 +61,9 @@ pub struct MonitorStats {
     pub monitor: CostStats,
     /// Periodic reports. Never reset.
     pub reports: ReportFigures,
+    /// Exporters, by kind: of each kind that was ever started. Never reset.
+    #[serde(default)] // A program may read the report of an older server.
+    pub exporters: Vec<ExporterStats>,
 }
 
 /// The last minute, hour and day as sliding windows.

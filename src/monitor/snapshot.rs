@@ -18,8 +18,8 @@ use crate::clients::{ApplicationConnections, ConnectionReading};
 use crate::config::Key;
 use crate::error::Failed;
 use crate::metrics::{
-    ApplicationId, ByReason, LatencyStats, MessageStats, ProtocolId, SPAN_NAMES, SeriesStats, Stats,
-    failing_clients,
+    ApplicationId, ByReason, ExporterStats, LatencyStats, MessageStats, ProtocolId, SPAN_NAMES, SeriesStats,
+    Stats, failing_clients,
 };
 use crate::record::Source;
 
@@ -30,6 +30,7 @@ impl Inner {
         source: &dyn Source,
         reports: ReportFigures,
         alerts: AlertFigures,
+        exporters: Vec<ExporterStats>,
     ) -> MonitorStats {
         let moment = ReadingTime::of(self.now(source), source);
         let survey = self.survey(&moment);
@@ -60,6 +61,7 @@ impl Inner {
             custom: source.hub().customs.stats(),
             monitor: self.cost,
             reports,
+            exporters,
         }
     }
 

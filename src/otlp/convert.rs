@@ -65,6 +65,19 @@ pub(super) fn request(
     }
 }
 
+/// The number of data points in a request.
+pub(super) fn points(request: &ExportMetricsServiceRequest) -> u64 {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let metrics = scopes.flat_map(|scope| &scope.metrics);
+    let of = |metric: &Metric| match &metric.data {
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        _ => 0,
+    };
+    metrics.map(of).sum::<usize>() as u64
+}
+
 /// Nanoseconds since 1970.
 struct Moment {
     start: u64,

@@ -2,8 +2,8 @@
 //! first come first.
 
 use super::{bytes, cut, duration, percent, time};
-use crate::metrics::listed::{ACCOUNTING, Figure, PATH, PLACEMENT, PORT, ROOM, Unit, WORKER};
-use crate::metrics::{LatencyStats, PortStats};
+use crate::metrics::listed::{ACCOUNTING, EXPORTER, Figure, PATH, PLACEMENT, PORT, ROOM, Unit, WORKER};
+use crate::metrics::{ExporterStats, LatencyStats, PortStats};
 use crate::monitor::figures::{
     ClientFigures, ConnectionFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures,
     SlowFigures, Windowed,
@@ -71,6 +71,7 @@ pub(super) fn document(stats: &MonitorStats) -> Vec<Part> {
     stats.system.iter().for_each(|system| parts.system(system));
     parts.custom(&kept, stats);
     parts.cost(&kept, &stats.monitor);
+    parts.exporters(&kept, &stats.exporters);
     parts.0
 }
 
@@ -458,6 +459,14 @@ impl Parts {
         ];
         let heads = ["Processor time", "Memory", "Collections", "Longest"];
         self.table(format!("The monitor itself, {kept}"), heads, [row]);
+    }
+
+    fn exporters(&mut self, kept: &str, exporters: &[ExporterStats]) {
+        let rows = exporters.iter().map(|one| (one.name.to_string(), one));
+        self.listed(format!("Exporters, {kept}"), "Exporter", EXPORTER, rows);
+        for (name, error) in exporters.iter().filter_map(|one| Some((&one.name, one.last_error.as_ref()?))) {
+            self.notice(Importance::Urgent, format!("The exporter {name} could not send: {error}"));
+        }
     }
 }
 
