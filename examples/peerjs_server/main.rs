@@ -10,12 +10,14 @@
 //! | `queue`, `wire` | the frames that wait for a socket, and the stream that they share with tungstenite |
 //! | `registry`, `address` | who has which id, and the addresses of clients |
 //! | `door`, `counts`, `log` | the monitor's HTTP door, refusals and the log |
+//! | `exports` | the exporters to Elasticsearch and OpenTelemetry |
 //! | `memory` | returns the memory of a flood to the system |
 
 mod address;
 mod connection;
 mod counts;
 mod door;
+mod exports;
 mod file;
 mod guard;
 mod http;
@@ -93,6 +95,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     log::start(options.log, options.log_format);
     let config = options.config()?;
     let certificate = options.tls()?;
+    let exports = options.exports.read()?;
     let tls = certificate.as_ref().map(Certificate::acceptor).transpose();
     let tls = tls.map_err(|error| Failure::system("cannot set up TLS", error))?;
     let builder = Builder::new(config.clone());
@@ -103,6 +106,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let mut router = builder.start().map_err(|error| Failure::system("cannot start the router", error))?;
 
     let measured = start_monitor(options, &router)?;
+    let exports = exports.start(&measured)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     introduce(options, &listening, scheme);
     let local = u64::from(config.router.local_workers);
@@ -158,6 +162,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         let _ = thread.join();
     }
     router.stop();
+    exports.stop();
     if let Some(door) = door {
         door.stop(Duration::from_secs(1));
     }

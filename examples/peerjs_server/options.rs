@@ -3,6 +3,7 @@
 
 use crate::Failure;
 use crate::address::Proxies;
+use crate::exports::ExportOptions;
 use crate::file::ConfigFile;
 use crate::log;
 use crate::values::{MonitorAddress, log_format, log_level, monitor_address, number, origin, report_format};
@@ -143,6 +144,9 @@ pub(crate) struct Options {
     #[arg(long = "report_format", alias = "report-format", value_name = "FORMAT", default_value = "html")]
     #[arg(requires = "report_file", value_parser = report_format)]
     report_format: Format,
+
+    #[command(flatten)]
+    pub(crate) exports: ExportOptions,
 
     /// Number of network threads. Each routes the messages of its own clients. Default: one per two cores.
     #[arg(long, value_parser = number(1, 64, " threads"), allow_negative_numbers = true)]
