@@ -16,9 +16,10 @@
 //! | `/` | the monitor's page |
 //! | `/metrics` | Prometheus |
 //! | `/healthz`, `/readyz` | whether the thread answers; whether the host says that it is [ready](Options::ready) |
-//! | `/api/stats` | the whole report as JSON. `/api/messages`, `types`, `protocols`, `applications`, `clients`, `slow`, `connections`, `system`, `routing`, `alerts` and `custom` are parts of it |
+//! | `/api/stats` | the whole report as JSON. `/api/messages`, `types`, `protocols`, `applications`, `clients`, `slow`, `connections`, `system`, `routing`, `alerts`, `custom` and `exporters` are parts of it |
 //! | `/api/report?format=html` | the report as HTML, text or JSON |
 //! | `/api/history?name=messages&span=minute` | a series over time. Without parameters: the names of all series |
+//! | `/api/intervals?name=messages&span=minute` | a distribution as an HdrHistogram interval log |
 //! | `/api/clients/idle?longer_than_ms=1000` | clients that are silent |
 //! | `/api/events` | server-sent events: once a second the figures, and the slots of the last minute that the client does not have yet |
 //! | `/api/settings` | the settings that can be changed at run time |
@@ -40,7 +41,7 @@
 // | `options`, `door` | what the host sets; the thread, and the limit on connections |
 // | `accept`, `guard`, `tls` | the loop that accepts; the time limit on writing; key and certificate. The bundled server uses them too |
 // | `request`, `check` | from a request to its answer; Host, Origin, token |
-// | `pages`, `query`, `events`, `page` | the answers: JSON, its parameters, the stream of events, the page |
+// | `pages`, `parts`, `query`, `events`, `page` | the answers: JSON, the parts of the report, parameters, the stream of events, the page |
 // | `answer`, `negotiate`, `counts` | bodies and compression; what a client accepts; what is counted |
 
 #[doc(hidden)]
@@ -56,6 +57,7 @@ mod negotiate;
 mod options;
 mod page;
 mod pages;
+mod parts;
 mod query;
 mod request;
 mod tls;

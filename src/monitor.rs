@@ -87,6 +87,7 @@ use crate::clock::Clock;
 use crate::config::{Changes, Config, Key, Row, TABLE};
 use crate::error::{ConfigError, ConfigProblem, MetricError, RecordConnectError, StaleClient, SystemError};
 use crate::metrics::{CounterFamily, Descriptor, GaugeFamily, HistogramFamily};
+use crate::nearest::nearest;
 use crate::record::{Labels, Measured, MonitorSource, RecordedMessage, Recorder, Source};
 use crate::sync::{Arc, Mutex, lock};
 use alert::{Alert, RuleTable, shipped};
@@ -609,10 +610,15 @@ fn changeable(name: &str) -> Result<Key, ConfigError> {
         Ok(key) if key.row().changes == Changes::Router => {
             ("use Router::set_active_workers".to_owned(), key.row().key)
         }
-        // A preset sets keys that cannot be changed.
-        Err(error) if error.key != "preset" => return Err(error),
-        _ => {
+        known => {
             let keys = TABLE.iter().filter(|row| row.changes == Changes::Monitor).map(|row| row.key);
+            // A preset sets keys that cannot be changed.
+            if let Err(error) = known
+                && error.key != "preset"
+            {
+                let allowed = format!("nearest that can be changed: {}", nearest(name, keys).join(", "));
+                return Err(ConfigError { allowed, ..error });
+            }
             (format!("these can: {}", keys.collect::<Vec<_>>().join(", ")), name)
         }
     };

@@ -208,6 +208,7 @@ fn every_address_is_one_of_the_server() {
     // The door's addresses, and the server's own.
     let server = concat!(
         include_str!("../src/http/pages.rs"),
+        include_str!("../src/http/parts.rs"),
         include_str!("../src/http/request.rs"),
         include_str!("../examples/peerjs_server/door.rs")
     );

@@ -9,7 +9,7 @@ use corelane::monitor::Monitor;
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -152,10 +152,19 @@ fn each_address_has_its_answer() {
         ("/api/events?after=nonsense", "id of an event"),
         ("/api/peers?x=1", "limit"),
         ("/api/history?name=nobody", "/api/history"),
+        ("/api/intervals?name=nobody", "/api/history"),
+        ("/api/intervals?span=week", "minute, hour, day, reset"),
+        ("/api/events?parts=nonsense", " slow"),
     ] {
         let answer = get(at, path);
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.text().contains(allowed), "{path}: {}", answer.text());
+    }
+    for query in ["", "?name=messages&span=hour", "?span=reset", "?name=write&span=reset"] {
+        let log = get(at, &format!("/api/intervals{query}"));
+        assert_eq!((log.status, log.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+        let text = log.text();
+        assert!(text.starts_with("#[Histogram log format version 1.3]") && text.contains(",HIST"), "{text}");
     }
     let head = ask(at, "HEAD", "/api/stats", &[], "");
     assert!(head.status == 200 && head.body.is_empty());
@@ -540,6 +549,45 @@ fn events_bring_every_slot_and_a_client_resumes() {
         }
         assert_eq!(counted(&slots), 8);
     }
+}
+
+#[test]
+fn events_are_compressed_if_the_client_accepts_that() {
+    let monitor = monitor();
+    let door = Door::serve(&monitor, options()).unwrap();
+    let mut stream = connect(door.address());
+    let head =
+        "GET /api/events?parts=slow,exporters HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut reader = std::io::BufReader::new(stream);
+    let mut line = String::new();
+    let mut is_gzip = false;
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        is_gzip |= line == "content-encoding: gzip\r\n";
+    }
+    assert!(is_gzip);
+    // Each event can be read as soon as its chunk is there, without the next.
+    let (mut decoder, mut events) = (flate2::write::GzDecoder::new(Vec::new()), 0);
+    let mut plain = Vec::new();
+    while events < 3 {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let mut chunk = vec![0; usize::from_str_radix(line.trim(), 16).unwrap() + 2];
+        reader.read_exact(&mut chunk).unwrap();
+        decoder.write_all(&chunk[..chunk.len() - 2]).unwrap();
+        decoder.flush().unwrap();
+        plain.append(decoder.get_mut());
+        let text = std::str::from_utf8(&plain).unwrap();
+        assert!(text.ends_with("\n\n"), "{text}");
+        events = text.matches("event: figures").count();
+    }
+    let text = String::from_utf8(plain).unwrap();
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let stats = serde_json::from_str::<Value>(data).unwrap()["stats"].clone();
+    assert!(stats.get("slow_messages").is_some() && stats.get("exporters").is_some());
+    assert!(stats.get("types").is_none());
 }
 
 #[test]

@@ -4,16 +4,20 @@
 //! The id of an event is its wall time. The monitor keeps the slots of the last minute, so a client that comes back with
 //! the id of its last event misses none of them, even if this is another process.
 
+use super::parts::{member, part_name};
 use super::query::parameters;
 use crate::monitor::{Monitor, Span};
 use crate::sync::Arc;
 use ::tokio::sync::{Notify, mpsc};
 use ::tokio::time::{MissedTickBehavior, interval};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
+use std::io::Write;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Time between two events, and the time after which a client that has lost its stream tries again.
@@ -28,11 +32,29 @@ const AGAIN: u64 = 3_000;
 /// A client's end of a stream.
 pub(super) struct Stream {
     events: mpsc::Receiver<Bytes>,
+    /// Compresses each event, if the client accepts that.
+    gzip: Option<GzEncoder<Vec<u8>>>,
 }
 
 impl Stream {
+    /// The same events, compressed.
+    pub(super) fn compressed(mut self) -> Self {
+        // The fastest level: an event is mostly what the event before it was.
+        self.gzip = Some(GzEncoder::new(Vec::new(), Compression::fast()));
+        self
+    }
+
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.events.poll_recv(context)
+        let Some(event) = ready!(self.events.poll_recv(context)) else {
+            // The end of the compressed data, once.
+            let rest = self.gzip.take().and_then(|gzip| gzip.finish().ok());
+            return Poll::Ready(rest.filter(|rest| !rest.is_empty()).map(Bytes::from));
+        };
+        let Some(gzip) = &mut self.gzip else { return Poll::Ready(Some(event)) };
+        // The flush ends the event at a whole byte, so that the client can read all of it. Writing into memory does not
+        // fail.
+        let _ = gzip.write_all(&event).and_then(|()| gzip.flush());
+        Poll::Ready(Some(std::mem::take(gzip.get_mut()).into()))
     }
 }
 
@@ -57,7 +79,8 @@ impl Wanted {
             let id = id.unwrap_or_default();
             format!("after = {id} is not valid; allowed: the id of an event")
         })?;
-        let parts = parts.map(|parts| parts.split(',').map(|part| part.trim().to_owned()).collect());
+        let member = |part: &str| member(part.trim()).to_owned();
+        let parts = parts.map(|parts| parts.split(',').map(member).collect());
         Ok(Self { parts, after })
     }
 }
@@ -89,7 +112,9 @@ impl Feed {
         }
         let now = Now::read(&self.monitor);
         if let Some(unknown) = wanted.parts.iter().flatten().find(|part| !now.stats.contains_key(&**part)) {
-            let names: Vec<_> = now.stats.keys().map(String::as_str).collect();
+            let is_part = |value: &Value| !value.is_number() && !value.is_string();
+            let parts = now.stats.iter().filter(|(_, value)| is_part(value));
+            let names: Vec<_> = parts.map(|(name, _)| part_name(name)).collect();
             return Err(format!("parts = {unknown} is not valid; allowed: {}", names.join(", ")));
         }
         let (sender, events) = mpsc::channel(WAITING);
@@ -100,7 +125,7 @@ impl Feed {
         self.clients.borrow_mut().push(client);
         self.any.notify_one();
         self.count();
-        Ok(Some(Stream { events }))
+        Ok(Some(Stream { events, gzip: None }))
     }
 
     /// Sends an event each second, as long as there is a client.
@@ -182,8 +207,9 @@ mod tests {
 
     #[test]
     fn the_header_comes_before_the_query() {
-        let wanted = Wanted::read("parts=types,%20alerts&after=7", None).unwrap();
-        assert_eq!(wanted, Wanted { parts: Some(vec!["types".to_owned(), "alerts".to_owned()]), after: 7 });
+        let wanted = Wanted::read("parts=types,%20slow&after=7", None).unwrap();
+        let parts = Some(vec!["types".to_owned(), "slow_messages".to_owned()]);
+        assert_eq!(wanted, Wanted { parts, after: 7 });
         assert_eq!(Wanted::read("after=7", Some("9")).unwrap().after, 9);
         assert!(Wanted::read("after=x", None).unwrap_err().contains("allowed: the id"));
         assert!(Wanted::read("x=1", None).unwrap_err().contains("parts, after"));

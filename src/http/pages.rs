@@ -2,6 +2,7 @@
 //! something.
 
 use super::answer::{Answer, JSON, answer, plain};
+use super::parts::PARTS;
 use super::query::{choose, none, parameters};
 use crate::monitor::{Format, Monitor, Span};
 use hyper::StatusCode;
@@ -11,28 +12,14 @@ use std::time::Duration;
 /// Addresses that change something. They accept only POST.
 pub(super) const CHANGES: [&str; 2] = ["/api/reset", "/api/set"];
 
-/// Addresses of the parts of the report, with the part's name in the report.
-const PARTS: [(&str, &str); 11] = [
-    ("/api/messages", "messages"),
-    ("/api/types", "types"),
-    ("/api/protocols", "protocols"),
-    ("/api/applications", "applications"),
-    ("/api/clients", "clients"),
-    ("/api/slow", "slow_messages"),
-    ("/api/connections", "connections"),
-    ("/api/system", "system"),
-    ("/api/routing", "routing"),
-    ("/api/alerts", "alerts"),
-    ("/api/custom", "custom"),
-];
-
 /// The other addresses below `/api/`.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "/api/report",
     "/api/stats",
     "/api/schema",
     "/api/clients/idle",
     "/api/history",
+    "/api/intervals",
     "/api/timeline",
     "/api/settings",
     "/api/events",
@@ -55,6 +42,7 @@ pub(super) fn show(path: &str, query: &str, monitor: &Monitor, changeable: bool)
         "/api/schema" => none(query).map(|()| schema()),
         "/api/clients/idle" => idle(query, monitor),
         "/api/history" => history(query, monitor),
+        "/api/intervals" => intervals(query, monitor),
         "/api/timeline" => timeline(query, monitor),
         "/api/settings" => none(query).map(|()| settings(monitor, changeable)),
         _ => {
@@ -137,6 +125,22 @@ fn history(query: &str, monitor: &Monitor) -> Result<Answer, String> {
     let found = monitor.history(&name, span);
     let unknown = || format!("name = {name} is not valid; allowed: those that /api/history lists");
     found.map(|history| json_answer(&history)).ok_or_else(unknown)
+}
+
+/// A distribution as an HdrHistogram interval log: slot by slot, or as a whole since the last reset.
+fn intervals(query: &str, monitor: &Monitor) -> Result<Answer, String> {
+    let [name, span] = parameters(query, ["name", "span"])?;
+    let name = name.as_deref().unwrap_or("messages");
+    let [minute, hour, day] = SPANS.map(|(name, span)| (name, Some(span)));
+    let span = choose("span", span.as_deref().unwrap_or("minute"), &[minute, hour, day, ("reset", None)])?;
+    let log = monitor.interval_log(name, span);
+    let unknown = || {
+        format!(
+            "name = {name} is not valid; allowed: series of messages that /api/history lists; with span=reset also \
+             held, write and types.PROTOCOL/TYPE.queue_wait"
+        )
+    };
+    log.map(|log| plain(StatusCode::OK, log)).ok_or_else(unknown)
 }
 
 /// All histories of one span in columns.

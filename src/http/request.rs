@@ -4,7 +4,7 @@ use super::answer::{Answer, Body, answer, compressed, plain, set, with_body};
 use super::check;
 use super::counts::{Counts, Refusal};
 use super::events::{Feed, Wanted};
-use super::negotiate::metrics_format;
+use super::negotiate::{accepts_gzip, metrics_format};
 use super::options::Options;
 use super::{page, pages};
 use crate::export::Exposition;
@@ -128,7 +128,16 @@ impl Sources {
             return answer(StatusCode::OK, EVENTS, Bytes::new());
         }
         match self.feed.subscribe(wanted) {
-            Ok(Some(stream)) => with_body(StatusCode::OK, EVENTS, Body::Events(stream)),
+            Ok(Some(stream)) => {
+                let gzip = accepts_gzip(request.headers());
+                let stream = if gzip { stream.compressed() } else { stream };
+                let mut events = with_body(StatusCode::OK, EVENTS, Body::Events(stream));
+                set(&mut events, header::VARY, "Accept-Encoding");
+                if gzip {
+                    set(&mut events, header::CONTENT_ENCODING, "gzip");
+                }
+                events
+            }
             Ok(None) => {
                 let text = "there are as many streams of events as this monitor allows";
                 self.refuse(Refusal::Streams, StatusCode::SERVICE_UNAVAILABLE, text)

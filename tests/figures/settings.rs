@@ -119,9 +119,14 @@ fn what_cannot_be_set_is_refused_with_what_can() {
         assert_eq!(refused(key, "4"), format!("{key} cannot be changed at run time; {keys}"));
     }
     let unknown = refused("slow_message_threshold", "1");
-    let nearest =
-        "\"slow_message_threshold\" is not a configuration key; nearest: slow_message_threshold_ms, ";
+    let nearest = "\"slow_message_threshold\" is not a configuration key; nearest that can be changed: slow_message_threshold_ms, ";
     assert!(unknown.starts_with(nearest), "{unknown}");
+    // A key that is nearer and cannot be changed is not suggested.
+    let unknown = refused("slow_mesages", "1");
+    let all = bench.monitor.settings();
+    let suggested: Vec<_> = unknown.split(": ").nth(1).unwrap().split(", ").collect();
+    assert!(suggested.iter().all(|key| all.iter().any(|(row, _)| row.key == *key)), "{unknown}");
+    assert_eq!(suggested.len(), 3);
     for (value, range) in [("1.5", "0 to 1"), ("-0.1", "0 to 1")] {
         let text = refused("high_error_rate_threshold", value);
         assert!(text.contains(range), "{text}");
