@@ -70,10 +70,18 @@ pub(crate) fn agent(certificates: Option<&Path>, request_timeout: Duration) -> R
 
 /// Sends a request. Returns the status and the body, or what failed.
 pub(crate) fn send(request: RequestBuilder<WithBody>, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
-    let mut response = request.send(body).map_err(|error| error.to_string())?;
+    let mut response = request.send(body).map_err(|error| explained(error.to_string()))?;
     let status = response.status().as_u16();
     let read = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
     Ok((status, read.map_err(|error| format!("the answer broke off: {error}"))?))
+}
+
+/// Adds what to do to an error that names only its cause.
+fn explained(error: String) -> String {
+    if error.contains("CaUsedAsEndEntity") {
+        return format!("{error}: the server's certificate must have the basic constraint CA:FALSE");
+    }
+    error
 }
 
 /// A status and the beginning of what the server said.

@@ -63,12 +63,12 @@ impl Monitor {
         }
         let mut response = request.call().map_err(|error| match error {
             ureq::Error::Timeout(_) => format!("no answer within {} s", self.timeout.as_secs_f64()),
-            ureq::Error::Io(error) => text::clean(&error.to_string()),
+            ureq::Error::Io(error) => explained(&text::clean(&error.to_string())),
             ureq::Error::Protocol(error) if self.base.starts_with("http://") => {
                 let error = text::clean(&error.to_string());
                 format!("the answer is not HTTP ({error}); does the address begin with https://?")
             }
-            error => text::clean(&error.to_string()),
+            error => explained(&text::clean(&error.to_string())),
         })?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES).read_to_vec();
@@ -94,6 +94,16 @@ impl Monitor {
             format!("{path}: the answer is not that of this version's monitor: {error}")
         })
     }
+}
+
+/// Adds what to do to an error that names only its cause.
+fn explained(error: &str) -> String {
+    if error.contains("CaUsedAsEndEntity") {
+        return "the server's certificate is that of an authority, which no server may have: make it with \
+                -addext basicConstraints=critical,CA:FALSE"
+            .to_owned();
+    }
+    error.to_owned()
 }
 
 /// `http://HOST:PORT` from an address, which may lack the scheme and end with a slash.

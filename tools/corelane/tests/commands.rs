@@ -4,10 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 use corelane::config::Config;
-use corelane::http::{Door, Options};
+use corelane::http::{Certificate, Door, Options};
 use corelane::monitor::Monitor;
 use corelane::record::{Measured, RecordedMessage};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -103,6 +104,85 @@ fn clients_are_lines_of_fields_and_json() {
     assert!(idle.lines().any(|line| line.starts_with("ben ")), "{idle}");
     let none = out(&run(&["clients", &address, "--idle", "1h"], None));
     assert_eq!(none.lines().count(), 1, "{none}");
+}
+
+/// Makes a key and a certificate for 127.0.0.1, with this basic constraint.
+fn certify(folder: &Path, name: &str, constraint: &str) -> (PathBuf, PathBuf) {
+    let (key, chain) = (folder.join(format!("{name}.key.pem")), folder.join(format!("{name}.pem")));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+        .args(["-days", "2", "-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", &format!("basicConstraints=critical,{constraint}")])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&chain)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (key, chain)
+}
+
+/// A self-made certificate is trusted if `--ca-file` names it, and never otherwise. The token goes to no other server.
+#[test]
+fn https_needs_a_certificate_that_is_trusted() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(std::env::var_os("CORELANE_REQUIRE_ALL").is_none(), "openssl is missing");
+        println!("skipped: openssl is missing");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("corelane-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (key, chain) = certify(&folder, "door", "CA:FALSE");
+    let (_, other) = certify(&folder, "other", "CA:FALSE");
+    let certificate = Certificate::load(&key, &chain).unwrap();
+    let monitor = monitor();
+    let door = Door::serve(&monitor, Options::new("127.0.0.1:0").token(TOKEN).tls(certificate)).unwrap();
+    let (port, address) = (door.address().port(), format!("https://{}", door.address()));
+    let (trusted, other) = (chain.to_str().unwrap(), other.to_str().unwrap());
+
+    let text = out(&run(&["report", &address, "--ca-file", trusted], Some(TOKEN)));
+    assert!(text.contains("OFFER"));
+    let (status, line) = problem(&run(&["report", &address, "--ca-file", trusted], None));
+    assert!(status == Some(2) && line.contains("wants a token"), "{line}");
+    // Without the file the list of Mozilla counts, which has no such certificate; another certificate does not help.
+    for more in [&[][..], &["--ca-file", other]] {
+        let (status, line) = problem(&run(&[&["report", &address], more].concat(), Some(TOKEN)));
+        assert_eq!((status, line.lines().count()), (Some(2), 1), "{line}");
+        assert!(line.contains("certificate") && !line.contains(TOKEN), "{line}");
+    }
+    // The certificate is for an address, not for this name.
+    let named = format!("https://localhost:{port}");
+    let (status, line) = problem(&run(&["report", &named, "--ca-file", trusted], Some(TOKEN)));
+    assert!(status == Some(2) && line.contains("certificate"), "{line}");
+    // What `openssl req -x509` makes by default is a certificate of an authority, and no server's. The line says so.
+    let (key, chain) = certify(&folder, "authority", "CA:TRUE");
+    let certificate = Certificate::load(&key, &chain).unwrap();
+    let authority = Door::serve(&monitor, Options::new("127.0.0.1:0").tls(certificate)).unwrap();
+    let address_there = format!("https://{}", authority.address());
+    let (status, line) =
+        problem(&run(&["report", &address_there, "--ca-file", chain.to_str().unwrap()], None));
+    assert!(status == Some(2) && line.contains("CA:FALSE"), "{line}");
+    // Plain HTTP there: no figures, and one line.
+    let plain = format!("http://127.0.0.1:{port}");
+    let (status, line) = problem(&run(&["report", &plain], Some(TOKEN)));
+    assert_eq!((status, line.lines().count()), (Some(2), 1), "{line}");
+
+    let token = folder.join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let program = env!("CARGO_BIN_EXE_corelane");
+    for (more, shown, hidden) in
+        [(format!("--ca-file {trusted}"), "OFFER", "ertificate"), (String::new(), "ertificate", "OFFER")]
+    {
+        let top = format!("exec {program} top {address} --token-file {} {more}", token.display());
+        let line = format!("stty rows 24 cols 120; {top}");
+        let Some(written) = on_a_terminal(&line, shown, Ending::Keys(b"q")) else {
+            eprintln!("skipped: there is no `script` here");
+            break;
+        };
+        assert!(written.contains(shown) && !written.contains(hidden), "{written:?}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -233,8 +313,9 @@ fn pid(text: &str) -> &str {
     text.split("pid=").nth(1).unwrap().split_whitespace().next().unwrap()
 }
 
-/// What a shell's command line writes to a terminal of its own, which `script` makes. `None` without `script`.
-fn on_a_terminal(line: &str, ending: Ending) -> Option<String> {
+/// What a shell's command line writes to a terminal of its own, which `script` makes. It is ended once it has shown a text.
+/// `None` without `script`.
+fn on_a_terminal(line: &str, shown: &str, ending: Ending) -> Option<String> {
     use std::io::{Read, Write};
     let mut script = Command::new("script");
     script.args(["-qec", line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
@@ -251,7 +332,7 @@ fn on_a_terminal(line: &str, ending: Ending) -> Option<String> {
         }
         written.extend_from_slice(&buffer[..count]);
         let text = String::from_utf8_lossy(&written);
-        if !ended && text.contains("OFFER") {
+        if !ended && text.contains(shown) {
             ended = true;
             match ending {
                 Ending::Keys(bytes) => keys.write_all(bytes).unwrap(),
@@ -282,7 +363,7 @@ fn the_terminal_is_put_back() {
         let set = if colour { "" } else { "export NO_COLOR=1; " };
         let top = format!("exec {} top {address}", env!("CARGO_BIN_EXE_corelane"));
         let line = format!("stty rows 24 cols 80; {set}sh -c 'echo pid=$$; {top}'; stty -a");
-        let Some(written) = on_a_terminal(&line, ending) else {
+        let Some(written) = on_a_terminal(&line, "OFFER", ending) else {
             eprintln!("skipped: there is no `script` here");
             return;
         };
@@ -306,7 +387,7 @@ fn a_terminal_that_goes_away_ends_the_program() {
         "stty rows 24 cols 80; sh -c 'echo pid=$$; exec {} top {address}'",
         env!("CARGO_BIN_EXE_corelane")
     );
-    let Some(written) = on_a_terminal(&line, Ending::Close) else {
+    let Some(written) = on_a_terminal(&line, "OFFER", Ending::Close) else {
         eprintln!("skipped: there is no `script` here");
         return;
     };
