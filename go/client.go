@@ -3,6 +3,8 @@ package corelane
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/corelane/corelane/go/internal/stamp"
 )
 
 // ConnectOptions are the options of [Lane.Connect]. The zero value has the defaults.
@@ -42,6 +44,24 @@ type SubmitOptions struct {
 	Recipient ClientID
 	// Type is, with Recipient, the type under which the message counts. 0 is the type "send".
 	Type MessageType
+	// Stamp is when the message has arrived, by [Lane.Stamp]: it has waited since then. 0 is now.
+	Stamp uint64
+}
+
+// header returns what the message's record begins with, and its flags.
+func (o *SubmitOptions) header(c *Client) (h header, flags uint16) {
+	h = header{client: uint64(c.id), stamp: o.Stamp, correlation: o.Correlation, messageType: anyType}
+	if o.TellFailed {
+		flags |= flagTellFailed
+	}
+	if o.Recipient != 0 {
+		flags |= flagAddressed
+		h.recipient, h.messageType = uint64(o.Recipient), o.Type.label()
+	}
+	if h.stamp == 0 {
+		h.stamp = stamp.Now(c.lane.stampSource)
+	}
+	return h, flags
 }
 
 // SendOptions are the options of [Client.Send], [Lane.SendTo] and [Room.Send]. The zero value has the defaults.
@@ -134,23 +154,9 @@ func (c *Client) Submit(message []byte, options SubmitOptions) error {
 	return err
 }
 
-// submission returns the header and the flags of a message of the client.
-func (c *Client) submission(options SubmitOptions) (header, uint16) {
-	h := header{client: uint64(c.id), correlation: options.Correlation, messageType: anyType}
-	flags := uint16(0)
-	if options.TellFailed {
-		flags |= flagTellFailed
-	}
-	if options.Recipient != 0 {
-		flags |= flagAddressed
-		h.recipient, h.messageType = uint64(options.Recipient), options.Type.label()
-	}
-	return h, flags
-}
-
 // trySubmit is Submit without counting a refusal.
 func (c *Client) trySubmit(message []byte, options SubmitOptions) error {
-	h, flags := c.submission(options)
+	h, flags := options.header(c)
 	return c.home.tryPush(c, c, recordMessage, flags, &h, message)
 }
 
@@ -211,6 +217,13 @@ func (c *Client) Acknowledge(messages, bytes int) {
 	}
 	p.owe(c, uint64(messages), uint64(bytes))
 	if c.owedMessages >= c.lane.quarterMessages || c.owedBytes >= c.lane.quarterBytes {
+		if c.lane.local {
+			p.flush()
+			p.to.PublishQuietly()
+			p.lock.Unlock()
+			p.run()
+			return
+		}
 		p.leave()
 		return
 	}

@@ -477,6 +477,8 @@ func (r *fakeRouter) refused(reason Reason, count uint64) {
 	r.refusals[reason] += count
 }
 
+func (r *fakeRouter) cycle(uint32) bool { return false }
+
 func (r *fakeRouter) release() error {
 	r.lock.Lock()
 	defer r.lock.Unlock()

@@ -35,6 +35,8 @@ type laneCalls interface {
 	put(worker uint32, payload []byte) (number uint64, err error)
 	take(worker uint32, number uint64, into []byte) (int, error)
 	refused(reason Reason, count uint64)
+	// cycle runs one cycle of a local worker. False: it is not to be had now.
+	cycle(worker uint32) bool
 	release() error
 }
 
@@ -47,6 +49,8 @@ type laneMemory struct {
 	// wake is the lane's own wake word and its descriptor.
 	wake    rings.Wake
 	workers []workerMemory
+	// local says that the workers are local: cycle can run them.
+	local bool
 }
 
 type workerMemory struct {
@@ -88,16 +92,22 @@ type Lane struct {
 	waits, polls atomic.Bool
 	// poll is the poll lock: it covers what follows. A goroutine that holds it may take a push lock, never the reverse.
 	poll sync.Mutex
-	// arena has the messages of the events of the last poll, rest the events for which the caller had no room. Both are
-	// Go's memory, so that a view that is kept too long is never a view of memory that is gone.
+	outbox
+	first int
+	over  bool
+	count [8]byte
+	err   error
+	// retry: a worker is about to leave, and no wake announces that.
+	retry atomic.Bool
+	local bool
+}
+
+// outbox is what one poll hands out. arena has the messages of the events, rest the events for which the caller had no room.
+// Both are Go's memory, so that a view that is kept too long is never a view of memory that is gone.
+type outbox struct {
 	arena  []byte
 	rest   []Event
 	restAt int
-	first  int
-	over   bool
-	retry  bool
-	count  [8]byte
-	err    error
 }
 
 var _ io.Closer = (*Lane)(nil)
@@ -128,7 +138,7 @@ func newLane(calls laneCalls, memory *laneMemory) (*Lane, error) {
 		calls: calls, stampSource: memory.stampSource, maxMessage: memory.maxMessage, queueMessages: memory.queueMessages,
 		quarterMessages: max(memory.creditMessages/4, 1), quarterBytes: max(memory.creditBytes/4, 1),
 		pairs: make([]pair, len(memory.workers)), clients: make([]atomic.Pointer[Client], memory.maxClients),
-		wake: memory.wake, file: file,
+		wake: memory.wake, file: file, local: memory.local,
 	}
 	largest := uint64(0)
 	for at := range memory.workers {
@@ -336,13 +346,10 @@ func (l *Lane) take(buffer []Event) (int, error) {
 	var failure error
 	for offset := range l.pairs {
 		p := &l.pairs[(l.first+offset)%len(l.pairs)]
+		p.turn.Lock()
 		p.corrupt = p.corrupt || p.broke.Load()
-		if !p.corrupt && !full && n < len(buffer) {
-			var err error
-			if n, full, err = l.drain(p, buffer, n); err != nil {
-				p.corrupt = true
-				p.from.MarkCorrupt()
-			}
+		if !full && n < len(buffer) {
+			n, full = l.drain(&l.outbox, p, buffer, n)
 		}
 		if p.corrupt {
 			failure = ErrCorrupt
@@ -351,6 +358,7 @@ func (l *Lane) take(buffer []Event) (int, error) {
 			ended++
 			clients += p.clients.Load()
 		}
+		p.turn.Unlock()
 	}
 	if n > 0 || len(buffer) == 0 {
 		return n, nil
@@ -362,8 +370,20 @@ func (l *Lane) take(buffer []Event) (int, error) {
 	return 0, failure
 }
 
-// drain polls the ring from one worker. full says that the arena has no more room.
-func (l *Lane) drain(p *pair, buffer []Event, n int) (taken int, full bool, err error) {
+// drain polls the ring from one worker. full says that the arena has no more room. The caller has the worker's turn.
+func (l *Lane) drain(o *outbox, p *pair, buffer []Event, n int) (taken int, full bool) {
+	if p.corrupt {
+		return n, false
+	}
+	taken, full, err := l.drainRing(o, p, buffer, n)
+	if err != nil {
+		p.corrupt = true
+		p.from.MarkCorrupt()
+	}
+	return taken, full
+}
+
+func (l *Lane) drainRing(o *outbox, p *pair, buffer []Event, n int) (taken int, full bool, err error) {
 	closed := p.left() // Before the tail: then the tail is the last one.
 	if err := p.from.Refresh(); err != nil {
 		return n, false, err
@@ -382,7 +402,7 @@ func (l *Lane) drain(p *pair, buffer []Event, n int) (taken int, full bool, err 
 			sampledAt = stamp.Now(l.stampSource)
 		}
 		var room bool
-		if n, room, err = l.handOut(p, record, sampledAt, buffer, n); err != nil {
+		if n, room, err = l.handOut(o, p, record, sampledAt, buffer, n); err != nil {
 			return n, false, err
 		}
 		if !room {
@@ -416,7 +436,7 @@ func (l *Lane) end(p *pair, buffer []Event, n int) int {
 		}
 		// The name may not be entered yet, or the worker may not have left yet: the next poll tries again.
 		if err := l.calls.closed(c.id); err != nil && !errors.Is(err, ErrStale) {
-			l.retry = true
+			l.retry.Store(true)
 			continue
 		}
 		l.remove(c)
@@ -439,7 +459,7 @@ func (l *Lane) remove(c *Client) {
 }
 
 // handOut makes the events of a record. room is false if the arena has no room for the record; then nothing was done.
-func (l *Lane) handOut(p *pair, record rings.Record, now uint64, buffer []Event, n int) (taken int, room bool, err error) {
+func (l *Lane) handOut(o *outbox, p *pair, record rings.Record, now uint64, buffer []Event, n int) (taken int, room bool, err error) {
 	if record.Length < headerBytes {
 		return n, false, rings.ErrCorrupt
 	}
@@ -486,19 +506,19 @@ func (l *Lane) handOut(p *pair, record rings.Record, now uint64, buffer []Event,
 	credit := length
 	lost := false
 	if length > 0 {
-		at := len(l.arena)
-		if at+length > cap(l.arena) {
+		at := len(o.arena)
+		if at+length > cap(o.arena) {
 			if at > 0 {
 				return n, false, nil
 			}
-			l.arena = make([]byte, 0, length)
+			o.arena = make([]byte, 0, length)
 		}
-		l.arena = l.arena[:at+length]
-		message := l.arena[at : at+length : at+length]
+		o.arena = o.arena[:at+length]
+		message := o.arena[at : at+length : at+length]
 		if owned {
 			got, err := l.calls.take(p.index, number, message)
 			if lost = err != nil || got != length; lost {
-				l.arena = l.arena[:at]
+				o.arena = o.arena[:at]
 			}
 		} else {
 			copy(message, record.Bytes(start))
@@ -540,7 +560,7 @@ func (l *Lane) handOut(p *pair, record rings.Record, now uint64, buffer []Event,
 			buffer[n] = one
 			n++
 		} else {
-			l.rest = append(l.rest, one)
+			o.rest = append(o.rest, one)
 		}
 	}
 	if discarded > 0 {
@@ -574,11 +594,12 @@ func (l *Lane) arm() (ready bool) {
 		if ready = ready || news; news {
 			l.announceRoom()
 		}
-		if p.corrupt {
-			continue
+		p.turn.Lock() // What its holder polls may be all that there is, or not.
+		if !p.corrupt {
+			ready = ready || p.from.HasMore() || (!p.ended && p.left())
+			ready = ready || (p.ended && p.clients.Load() > 0 && !l.retry.Load())
 		}
-		ready = ready || p.from.HasMore() || (!p.ended && p.left())
-		ready = ready || (p.ended && p.clients.Load() > 0 && !l.retry)
+		p.turn.Unlock()
 	}
 	return ready
 }
@@ -645,8 +666,7 @@ func (l *Lane) sleep(ctx context.Context) error {
 		l.poll.Unlock()
 		return ErrClosed
 	}
-	ready, retry := l.arm(), l.retry
-	l.retry = false
+	ready, retry := l.arm(), l.retry.Swap(false)
 	if ready {
 		l.wake.Disarm()
 		l.poll.Unlock()
@@ -797,7 +817,13 @@ func (l *Lane) Close() error {
 	l.announceRoom()
 	l.poll.Lock()
 	l.countFull()
+	for at := range l.pairs {
+		l.pairs[at].turn.Lock()
+	}
 	err := l.calls.release()
+	for at := range l.pairs {
+		l.pairs[at].turn.Unlock()
+	}
 	l.poll.Unlock()
 	_ = l.file.Close()
 	return err

@@ -46,7 +46,8 @@ func (h laneHandle) describe() (*laneMemory, error) {
 			return nil, &Error{Code: CodeABI, Message: "the library's rings have another layout: use the package and the library of one version"}
 		}
 		workers = int(layout.workers)
-		own := rings.Wake{Word: (*uint32)(unsafe.Pointer(layout.worker_wake)), FD: -1}
+		own := rings.Wake{Word: (*uint32)(unsafe.Pointer(layout.worker_wake)), FD: int32(layout.worker_fd)}
+		memory.local = layout.local != 0
 		ingress, errIn := rings.Map(ringLayout(&layout.ingress))
 		egress, errOut := rings.Map(ringLayout(&layout.egress))
 		if errIn != nil || errOut != nil {
@@ -156,6 +157,10 @@ func (h laneHandle) take(worker uint32, number uint64, into []byte) (int, error)
 
 func (h laneHandle) refused(reason Reason, count uint64) {
 	C.corelane_lane_refused(h.c, C.uint32_t(reason), C.uint64_t(count)) // STALE: the lane is closed, and its figures are final.
+}
+
+func (h laneHandle) cycle(worker uint32) bool {
+	return C.corelane_lane_cycle(h.c, C.uint32_t(worker)) >= 0
 }
 
 func (h laneHandle) release() error { return failure(C.corelane_lane_release(h.c), nil) }

@@ -2,16 +2,13 @@ package corelane
 
 import (
 	"encoding/binary"
-	"unsafe"
-
-	"github.com/corelane/corelane/go/internal/stamp"
 )
 
 // SubmitTracked is [Client.Submit] for a program that wants to know when the message was handled: when [Lane.Progress] of the
 // client's worker has come to the position that it returns.
 func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position uint64, err error) {
 	p := c.home
-	h, flags := c.submission(options)
+	h, flags := options.header(c)
 	if len(message) > p.inline || len(message) > p.lane.maxMessage {
 		if err := p.push(c, c, recordMessage, flags, &h, message); err != nil {
 			return 0, err
@@ -27,17 +24,15 @@ func (c *Client) SubmitTracked(message []byte, options SubmitOptions) (position 
 		}
 		return p.to.Tail(), nil // Perhaps behind later records as well.
 	}
-	h.stamp = stamp.Now(p.lane.stampSource)
 	p.enter()
 	if err := p.open(c); err != nil {
 		p.leaveAsIs()
 		p.lane.refused(err)
 		return 0, err
 	}
-	place, err := p.claim(c, headerBytes+len(message), recordMessage, flags)
+	place, err := p.claimMessage(c, &h, flags, len(message))
 	if err == nil {
-		h.write(place)
-		copy(unsafe.Slice((*byte)(unsafe.Add(place, headerBytes)), len(message)), message)
+		copy(place, message)
 		p.commit(c)
 		p.expect(p.to.Seen()) // Before the publication: the worker sees the request, or the poller that the head has moved.
 	} else if err == ErrFull {
@@ -69,6 +64,13 @@ func (p *pair) expect(seen uint64) {
 // ended says that the worker has left and all its events were polled. Messages beyond its position were refused: closed.
 func (l *Lane) Progress(worker int) (position uint64, ended bool) {
 	p := &l.pairs[worker]
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.progress()
+}
+
+// progress is Progress for who has the turn.
+func (p *pair) progress() (position uint64, ended bool) {
 	p.enter()
 	defer p.leaveAsIs()
 	if p.gone {

@@ -67,9 +67,14 @@ type pair struct {
 	owed, leaving clientQueue
 	pending       atomic.Bool
 
-	// The rest belongs to the poller.
+	// turn covers the rest: who has it polls, or makes the worker run. A goroutine that has it may take the push lock, never
+	// the reverse.
 	_    [64]byte
+	turn sync.Mutex
 	from rings.Consumer
+	// out and events are what a Turn hands out.
+	out    outbox
+	events []Event
 	// discarded counts deliveries that were thrown away and not reported yet. The lane reports them with its next push.
 	discarded atomic.Uint64
 	// broke: this side has found the ring to the worker corrupt. corrupt: the poller has found either ring so.
@@ -292,7 +297,9 @@ func (p *pair) tryPush(sender, owner *Client, kind, flags uint16, h *header, mes
 	if len(message) > p.inline || len(message) > lane.maxMessage {
 		return p.pushLarge(sender, owner, kind, flags, h, message)
 	}
-	h.stamp = stamp.Now(lane.stampSource)
+	if h.stamp == 0 {
+		h.stamp = stamp.Now(lane.stampSource)
+	}
 	p.enter()
 	if err := p.open(sender); err != nil {
 		p.leaveAsIs()
@@ -309,6 +316,16 @@ func (p *pair) tryPush(sender, owner *Client, kind, flags uint16, h *header, mes
 	}
 	p.leave()
 	return err
+}
+
+// claimMessage claims a message's record, writes its header, and returns the place of its bytes.
+func (p *pair) claimMessage(c *Client, h *header, flags uint16, length int) ([]byte, error) {
+	place, err := p.claim(c, headerBytes+length, recordMessage, flags)
+	if err != nil {
+		return nil, err
+	}
+	h.write(place)
+	return unsafe.Slice((*byte)(unsafe.Add(place, headerBytes)), length), nil
 }
 
 // open says whether the sender may push. The caller holds the push lock.
@@ -328,7 +345,9 @@ func (p *pair) pushLarge(sender, owner *Client, kind, flags uint16, h *header, m
 	if len(message) > p.lane.maxMessage {
 		return ErrTooLarge
 	}
-	h.stamp = stamp.Now(p.lane.stampSource)
+	if h.stamp == 0 {
+		h.stamp = stamp.Now(p.lane.stampSource)
+	}
 	p.enter()
 	err := p.open(sender)
 	if err == nil && p.to.Closed() {

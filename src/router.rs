@@ -441,7 +441,7 @@ impl Router {
     /// Opens a lane, for a host in another language. See `lane`.
     #[cfg(not(corelane_loom))]
     pub(crate) fn lane(&self) -> Result<lane::handle::Lane, PortError> {
-        lane::handle::Lane::open(&self.shared, || self.seats.cycle_here())
+        lane::handle::Lane::open(&self.shared, self.seats.all(), || self.seats.cycle_here())
     }
 
     /// Opens a lane with a host in Rust. For corelane's own tests and benchmarks.

@@ -12,7 +12,7 @@ import (
 // the message carries, so that a late event finds no later call.
 type call struct {
 	index      uint32
-	generation uint32
+	generation atomic.Uint32
 	state      atomic.Uint32
 	done       chan struct{}
 	// Written by the poller until it ends the call.
@@ -31,7 +31,13 @@ const (
 // callNumbers begin here, so that the correlations of hosts that submit themselves are no calls.
 const callBit = 1 << 63
 
-func (c *call) number() uint64 { return callBit | uint64(c.generation)<<32 | uint64(c.index) }
+func (c *call) number() uint64 { return callBit | uint64(c.generation.Load())<<32 | uint64(c.index) }
+
+// again makes the call one for another message.
+func (c *call) again() {
+	c.generation.Store((c.generation.Load() + 1) & (1<<31 - 1))
+	c.reason = corelane.ReasonNone
+}
 
 // end says that the caller still waits.
 func (c *call) end() bool { return c.state.CompareAndSwap(callWaits, callEnded) }
@@ -62,8 +68,8 @@ func (t *calls) take() *call {
 func (t *calls) give(c *call) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
-	c.generation = (c.generation + 1) & (1<<31 - 1)
-	c.reason, c.err, c.seen = corelane.ReasonNone, nil, time.Time{}
+	c.again()
+	c.err, c.seen = nil, time.Time{}
 	c.state.Store(callWaits)
 	t.free = append(t.free, c)
 }

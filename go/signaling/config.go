@@ -228,7 +228,9 @@ func (c PerformanceMonitorConfig) clients() int {
 // keys returns the core's keys and values for a router with this monitor.
 func (c ConcurrentRouterConfig) keys(monitor PerformanceMonitorConfig) map[string]string {
 	keys := monitor.keys()
+	// Local workers: callers run them. See lane.
 	keys["workers"] = strconv.Itoa(c.WorkerCount)
+	keys["local_workers"] = keys["workers"]
 	keys["queue_messages"] = strconv.Itoa(c.QueueSize)
 	keys["ring_bytes"] = strconv.Itoa(ringBytes(c.QueueSize))
 	keys["max_queue_wait_ms"] = inMilliseconds(c.MaxQueueWaitTime)

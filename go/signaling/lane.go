@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,10 +12,14 @@ import (
 
 // lane is a running router of the core, with its one lane, its monitor, and the goroutine that polls.
 //
-// How a caller learns its result without a record of its own: it pushes the message and files a call under the position in
-// the worker's ring behind it, both under the lock of the worker's file, so that the poller finds every call of a message that
-// a worker has handled. The poller first reads how far each worker has come, then hands out every event, then ends the calls
-// up to those positions. An event about a message that has failed comes before that, and marks its call.
+// The workers are local ones: a caller takes the turn of its client's worker, runs the worker itself, on its own thread, and
+// hands out what comes of its message. No thread is woken, and the next caller waits for less than it would take to wake one.
+// A thread of the library (the keeper) drives a worker when nobody does.
+//
+// If a caller does not get the worker, it files a call under the position in the worker's ring behind its message, while it has
+// the turn, so that the poller finds every call of a message that a worker has handled. The poller takes a worker's turn, reads
+// how far the worker has come, hands out every event, then ends the calls up to that position. An event about a message that has
+// failed comes before that, and marks its call.
 type lane struct {
 	router  *corelane.Router
 	lane    *corelane.Lane
@@ -29,17 +32,22 @@ type lane struct {
 
 	calls  calls
 	files  []file       // By worker.
-	open   atomic.Int64 // Calls without a result.
+	open   atomic.Int64 // Callers, if they are limited.
+	filed  atomic.Int64 // Calls without a result.
 	cancel context.CancelFunc
 	ended  chan struct{}
+	hand   func(*corelane.Event) // handle, made once.
 }
 
-// file has the calls of one worker, in the order of their positions. A caller takes the push lock under its lock.
+// file has the calls of one worker, in the order of their positions. Whoever has the worker's turn may use it.
 type file struct {
-	lock  sync.Mutex
 	calls []filed
 	first int
-	_     [64]byte
+	// own is the call of the caller that has the turn.
+	own *call
+	// results are results to give away, made several at a time.
+	results []RouteResult
+	_       [64]byte
 }
 
 type filed struct {
@@ -64,7 +72,8 @@ func openLane(owner *ConcurrentMessageRouter, monitor PerformanceMonitorConfig) 
 		_ = router.Close()
 		return nil, err
 	}
-	l.files = make([]file, l.lane.Workers())
+	l.files, l.hand = make([]file, l.lane.Workers()), l.handle
+	l.lane.Since(0) // Measures the clock, once in a process.
 	var ctx context.Context
 	ctx, l.cancel = context.WithCancel(context.Background())
 	go l.poll(ctx)
@@ -88,25 +97,41 @@ func (l *lane) close() {
 	_ = l.router.Close()
 }
 
-// route pushes a message and waits for its result.
-func (l *lane) route(ctx context.Context, client *corelane.Client, message []byte) (corelane.Reason, error) {
-	if open := l.open.Add(1); l.callers >= 0 && open > l.callers {
-		l.open.Add(-1)
-		return corelane.ReasonConcurrencyLimit, nil
+// route has a message handled, and waits for its result. The result's memory is nil if there is an error. stamp is when the
+// message has come.
+func (l *lane) route(ctx context.Context, client *corelane.Client, message []byte, stamp uint64) (*RouteResult, corelane.Reason, error) {
+	if l.callers >= 0 {
+		defer l.open.Add(-1)
+		if l.open.Add(1) > l.callers {
+			return nil, corelane.ReasonConcurrencyLimit, nil
+		}
 	}
-	c := l.calls.take()
-	f := &l.files[client.Worker()]
-	f.lock.Lock()
-	position, err := client.SubmitTracked(message, corelane.SubmitOptions{Correlation: c.number(), TellFailed: true})
-	if err == nil {
-		f.calls = append(f.calls, filed{position, c})
+	worker := client.Worker()
+	turn, open := l.lane.Turn(worker)
+	if !open {
+		return nil, 0, corelane.ErrClosed
 	}
-	f.lock.Unlock()
-	if err != nil {
-		l.open.Add(-1)
-		l.calls.give(c)
-		return 0, err
+	f := &l.files[worker]
+	if f.own == nil {
+		f.own = l.calls.take()
 	}
+	c := f.own
+	options := corelane.SubmitOptions{Correlation: c.number(), TellFailed: true, Stamp: stamp}
+	position, handled, err := turn.Route(client, message, options, l.hand)
+	result := f.result()
+	if handled || err != nil {
+		reason := c.reason
+		c.again()
+		turn.End()
+		if handled {
+			err = nil // A corrupt ring is the poller's to find.
+		}
+		return result, reason, err
+	}
+	f.own = nil
+	f.calls = append(f.calls, filed{position, c})
+	l.filed.Add(1)
+	turn.End()
 	if ctx.Done() == nil {
 		// The poller ends a call that is too old: no timer per message.
 		<-c.done
@@ -115,60 +140,50 @@ func (l *lane) route(ctx context.Context, client *corelane.Client, message []byt
 		case <-c.done:
 		case <-ctx.Done():
 			if c.abandon() {
-				return 0, ctx.Err() // The poller gives the call back.
+				return nil, 0, ctx.Err() // The poller gives the call back.
 			}
 			<-c.done
 		}
 	}
 	reason, err := c.reason, c.err
 	l.calls.give(c)
-	return reason, err
+	return result, reason, err
+}
+
+// result returns memory for a result.
+func (f *file) result() *RouteResult {
+	if len(f.results) == 0 {
+		f.results = make([]RouteResult, 16)
+	}
+	one := &f.results[0]
+	f.results = f.results[1:]
+	return one
 }
 
 // poll is the poller's goroutine.
 func (l *lane) poll(ctx context.Context) {
 	defer close(l.ended)
 	defer l.endAll()
-	defer l.lane.Close() // From now on pushes fail, so no further call is filed.
-	events := make([]corelane.Event, 256)
-	positions := make([]uint64, len(l.files))
-	ended := make([]bool, len(l.files))
+	defer l.lane.Close() // From now on nobody gets a turn, so no further call is filed.
 	idle, lastLook := 0, time.Now()
 	timer := time.AfterFunc(time.Hour, l.lane.Wake)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		waiting := l.open.Load() > 0
-		if waiting {
-			for worker := range positions {
-				positions[worker], ended[worker] = l.lane.Progress(worker)
-			}
-		}
 		handled := 0
-		for {
-			n, err := l.lane.Poll(events)
-			for i := range events[:n] {
-				l.handle(&events[i])
-			}
-			clear(events[:n])
-			handled += n
-			if errors.Is(err, corelane.ErrBusy) {
-				continue
-			}
-			if err != nil { // Everything was handed out, or the rings are corrupt.
-				for worker := range positions {
-					position, _ := l.lane.Progress(worker)
-					l.end(worker, position, true)
-				}
+		for worker := range l.files {
+			turn, open := l.lane.Turn(worker)
+			if !open {
 				return
 			}
-			if n == 0 {
-				break
-			}
+			handled += l.round(worker, turn)
+			turn.End()
 		}
-		if waiting {
-			for worker := range positions {
-				handled += l.end(worker, positions[worker], ended[worker])
-			}
+		switch err := l.lane.Tend(); {
+		case err == nil, errors.Is(err, corelane.ErrBusy):
+		default: // Everything was handed out, or the rings are corrupt.
+			return
+		}
+		if l.filed.Load() > 0 {
 			if now := time.Now(); now.Sub(lastLook) > time.Second/10 {
 				lastLook = now
 				l.expire(now)
@@ -183,11 +198,26 @@ func (l *lane) poll(ctx context.Context) {
 	}
 }
 
+// round polls a worker with its turn, and ends the calls that it has handled. Returns how much there was.
+func (l *lane) round(worker int, turn corelane.Turn) int {
+	position, ended := uint64(0), false
+	f := &l.files[worker]
+	waiting := f.first < len(f.calls)
+	if waiting {
+		position, ended = turn.Progress()
+	}
+	handled, err := turn.Poll(l.hand)
+	if waiting {
+		handled += l.end(f, position, ended || err != nil)
+	}
+	return handled
+}
+
 // rest waits until there is something to poll, or a worker has handled the message of a call. It looks again for a few
 // microseconds first, because a worker that is awake is as quick, unless it would have to wait for this core.
 func (l *lane) rest(ctx context.Context, idle int, timer *time.Timer) {
 	switch {
-	case l.open.Load() == 0:
+	case l.filed.Load() == 0:
 	case idle < spins:
 		runtime.Gosched()
 		return
@@ -205,10 +235,7 @@ var spins = func() int {
 }()
 
 // end ends the calls of a worker up to a position, or all, and returns how many.
-func (l *lane) end(worker int, position uint64, all bool) int {
-	f := &l.files[worker]
-	f.lock.Lock()
-	defer f.lock.Unlock()
+func (l *lane) end(f *file, position uint64, all bool) int {
 	ended := 0
 	for ; f.first < len(f.calls); f.first++ {
 		one := &f.calls[f.first]
@@ -238,7 +265,7 @@ func (l *lane) finish(c *call, reason corelane.Reason, err error) {
 		c.reason = reason
 	}
 	c.err = err
-	l.open.Add(-1)
+	l.filed.Add(-1)
 	if c.end() {
 		c.done <- struct{}{}
 	} else {
@@ -249,8 +276,11 @@ func (l *lane) finish(c *call, reason corelane.Reason, err error) {
 // expire ends the calls that have waited for too long.
 func (l *lane) expire(now time.Time) {
 	for worker := range l.files {
+		turn, open := l.lane.Turn(worker)
+		if !open {
+			return
+		}
 		f := &l.files[worker]
-		f.lock.Lock()
 		kept := f.calls[:0]
 		for _, one := range f.calls[f.first:] {
 			switch {
@@ -264,21 +294,20 @@ func (l *lane) expire(now time.Time) {
 		}
 		clear(f.calls[len(kept):])
 		f.calls, f.first = kept, 0
-		f.lock.Unlock()
+		turn.End()
 	}
 }
 
-// endAll ends the calls that are left when the poller ends, also of callers that are about to push: they get an error.
+// endAll ends the calls that are left when the poller ends. The lane is closed, so nobody has a turn. A worker's head says which
+// messages were handled.
 func (l *lane) endAll() {
-	for l.open.Load() > 0 {
-		for worker := range l.files {
-			l.end(worker, 0, true)
-		}
-		runtime.Gosched()
+	for worker := range l.files {
+		l.end(&l.files[worker], 0, true)
 	}
 }
 
-// handle hands an event out.
+// handle hands an event out, on the goroutine that has the turn of its worker. Events for one client may come from several
+// workers at once.
 func (l *lane) handle(e *corelane.Event) {
 	var c *routed
 	if e.Client != nil {
@@ -286,7 +315,7 @@ func (l *lane) handle(e *corelane.Event) {
 	}
 	switch e.Kind {
 	case corelane.EventMessage:
-		if c == nil || c.sink.deliver(e.Message) {
+		if c == nil || c.deliver(e.Message) {
 			acknowledge(e)
 		}
 	case corelane.EventExpired:

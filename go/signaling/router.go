@@ -26,8 +26,9 @@ func (f BaseRouterFunc) RouteMessage(message []byte, clientID string) (*RouteRes
 }
 
 // Deliverer is what a BaseRouter may implement to get the messages that the concurrent router delivers to clients which
-// were not connected with [ConcurrentMessageRouter.Connect]. One goroutine calls it. It must not block, and must not keep
-// the message. Without it such messages are dropped.
+// were not connected with [ConcurrentMessageRouter.Connect]. The calls for one client come one after another, on the goroutines
+// that call RouteMessage or on the router's own; those for several clients may come at once. It must not block, must not call the
+// router, and must not keep the message. Without it such messages are dropped.
 type Deliverer interface {
 	Deliver(clientID string, message []byte)
 }
@@ -71,8 +72,9 @@ var (
 )
 
 // ConcurrentMessageRouter routes messages of JSON ("type", "to", "room", "from": the protocol "generic", docs/protocols.md)
-// between clients. Worker threads of the library read, relay, count and time them; a message goes there and back through
-// shared memory, without a call of C. Any number of goroutines may use a router at once.
+// between clients. The library's workers read, relay, count and time them. RouteMessage runs the client's worker on the calling
+// goroutine, with one call of C, so no other thread has to wake up for a message; a thread of the library runs the workers when
+// no caller does. Any number of goroutines may use a router at once.
 type ConcurrentMessageRouter struct {
 	base    BaseRouter
 	config  ConcurrentRouterConfig
@@ -92,9 +94,17 @@ type routed struct {
 	sink   sink
 	// implicit: RouteMessage has connected it.
 	implicit bool
+	lock     sync.Mutex
 }
 
-// sink is where a client's events go, on the goroutine of the router.
+// deliver gives the sink one message at a time.
+func (c *routed) deliver(message []byte) bool {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.sink.deliver(message)
+}
+
+// sink is where a client's events go, on the goroutine of a caller of RouteMessage, or of the router.
 type sink interface {
 	// deliver gets a message. written says that it is done with; otherwise the sink acknowledges it later.
 	deliver(message []byte) (written bool)
@@ -183,18 +193,20 @@ func (r *ConcurrentMessageRouter) RouteMessageContext(ctx context.Context, messa
 	if err != nil {
 		return r.refused(message, clientID, err, time.Now())
 	}
-	began := time.Now()
-	reason, err := l.route(ctx, c.client, message)
+	stamp := l.lane.Stamp()
+	result, reason, err := l.route(ctx, c.client, message, stamp)
+	if err == nil && reason == corelane.ReasonNone {
+		result.ClientID, result.Success, result.ProcessingTime = clientID, true, l.lane.Since(stamp)
+		return result, nil
+	}
+	began := time.Now().Add(-l.lane.Since(stamp))
 	switch {
 	case err != nil:
 		return r.refused(message, clientID, err, began)
-	case reason == corelane.ReasonNone:
-		return &RouteResult{ClientID: clientID, Success: true, ProcessingTime: time.Since(began)}, nil
 	case fallsBack(reason) && r.base != nil:
 		return r.takeOver(message, clientID, reason.String(), isRefusal(reason), began)
 	}
-	result := &RouteResult{ClientID: clientID, Reason: reason.String(), ProcessingTime: time.Since(began)}
-	return result, &RouteError{clientID, reason}
+	return &RouteResult{ClientID: clientID, Reason: reason.String(), ProcessingTime: time.Since(began)}, &RouteError{clientID, reason}
 }
 
 // SubmitMessage is RouteMessage without a result: it returns when the message is in the queue. The message is copied. A full
@@ -212,8 +224,8 @@ func (r *ConcurrentMessageRouter) SubmitMessage(message []byte, clientID string)
 	return c.client.Submit(message, corelane.SubmitOptions{})
 }
 
-// Connect connects a client. `deliver` gets the messages for it, on the one goroutine of the router: it must not block, and
-// must not keep the message.
+// Connect connects a client. `deliver` gets the messages for it, one after another, on the goroutines that call RouteMessage or
+// on the router's own: it must not block, must not call the router, and must not keep the message.
 func (r *ConcurrentMessageRouter) Connect(clientID, application string, deliver func(message []byte)) error {
 	l := r.running.Load()
 	if l == nil {

@@ -466,15 +466,14 @@ func TestACallThatIsTooOldEnds(t *testing.T) {
 	l := r.running.Load()
 	c := l.calls.take()
 	c.seen = time.Now().Add(-2 * l.limit)
-	l.open.Add(1)
-	f := &l.files[0]
-	f.lock.Lock()
-	f.calls = append(f.calls, filed{1 << 62, c})
-	f.lock.Unlock()
+	l.filed.Add(1)
+	turn, _ := l.lane.Turn(0)
+	l.files[0].calls = append(l.files[0].calls, filed{1 << 62, c})
+	turn.End()
 	l.lane.Wake()
 	<-c.done
-	if !errors.Is(c.err, ErrTimeout) || l.open.Load() != 0 {
-		t.Fatal(c.err, l.open.Load())
+	if !errors.Is(c.err, ErrTimeout) || l.filed.Load() != 0 {
+		t.Fatal(c.err, l.filed.Load())
 	}
 	l.calls.give(c)
 	if _, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann"); err != nil {

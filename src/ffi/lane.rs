@@ -73,13 +73,13 @@ pub struct CorelaneLaneLayout {
     pub ingress: CorelaneLaneRing,
     /// Worker to lane: the host is the consumer.
     pub egress: CorelaneLaneRing,
-    /// The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT_PRIVATE on this word.
+    /// The worker's wake word: 0 awake, 1 asleep on `worker_fd`, or in FUTEX_WAIT_PRIVATE on this word if that is -1.
     pub worker_wake: *mut u32,
     /// The lane's wake word, the same in the layouts of all workers: 0 awake, 1 asleep on `lane_fd`.
     pub lane_wake: *mut u32,
     /// The lane's eventfd.
     pub lane_fd: i32,
-    /// Number of workers with threads of their own, and so of the lane's layouts.
+    /// Number of the lane's layouts: of workers with threads of their own, or of local workers if the router has no others.
     pub workers: u32,
     /// Maximum size of a message in bytes; the worker refuses larger messages.
     pub max_message: u32,
@@ -91,6 +91,10 @@ pub struct CorelaneLaneLayout {
     pub credit_messages: u64,
     /// As `credit_messages`, in bytes.
     pub credit_bytes: u64,
+    /// The worker's eventfd; -1 for a worker with a thread of its own.
+    pub worker_fd: i32,
+    /// 1 if the worker is local: `corelane_lane_cycle` can run its cycles.
+    pub local: u32,
 }
 
 // SAFETY: integers and pointers, the size first.
@@ -140,6 +144,8 @@ impl CorelaneLaneLayout {
             queue_messages: view.queue_messages,
             credit_messages: view.credit.0.into(),
             credit_bytes: view.credit.1.into(),
+            worker_fd: view.worker_wake.as_fd().map_or(-1, |descriptor| descriptor.as_raw_fd()),
+            local: view.local.into(),
         }
     }
 }
@@ -154,10 +160,10 @@ fn stale_client() -> Failure {
     Failure::new(CorelaneStatus::Stale, "the client is not in this state, or is not connected")
 }
 
-/// Opens a lane: two rings to each worker with a thread of its own.
+/// Opens a lane: two rings to each worker with a thread of its own; or, if the router has only local workers, to each of them.
 ///
 /// Any thread. The call may block for up to 100 ms if a port or lane was released just before. CORELANE_LIMIT (`max_ports`;
-/// 1024 lanes in a process), CORELANE_STATE (the router has stopped; each worker is local; `enable_concurrent_routing` is
+/// 1024 lanes in a process), CORELANE_STATE (the router has stopped; `enable_concurrent_routing` is
 /// off), CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 ///
 /// # Safety
@@ -194,6 +200,23 @@ pub unsafe extern "C" fn corelane_lane_describe(
             place.write(&CorelaneLaneLayout::of(&lane.describe(worker as usize).ok_or_else(unknown)?));
             Ok(0)
         })
+    })
+}
+
+/// Runs one cycle of a local worker on this thread: it takes what the lane has published, and what comes of it is in the lane's
+/// ring when the call returns. Publish before without a wake, and poll afterwards: the cycle does not wake the lane for what it
+/// emits. Returns how much work was done.
+///
+/// Any thread. Does not block. CORELANE_BUSY: another thread runs a cycle, or a port has the worker, or it has ended, or it has
+/// a thread of its own; wake it as after every publication. CORELANE_STALE.
+///
+/// # Safety
+/// No requirements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_lane_cycle(lane: CorelaneLane, worker: u32) -> i32 {
+    answer(|| {
+        let busy = || Failure::new(CorelaneStatus::Busy, "the worker is not to be had: wake it");
+        with(lane, |lane| lane.cycle(worker as usize).map(|work| work as i64).ok_or_else(busy))
     })
 }
 

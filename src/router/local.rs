@@ -6,6 +6,7 @@
 //! - the owner, that is, the port that `Router::local_port` has opened, for one cycle at a time;
 //! - while there is no owner, the seat's keeper: a thread of the router that drives the worker, so that what other ports
 //!   and workers send to it still ends;
+//! - the host of a lane, for one cycle, whose message the cycle then handles on the host's thread ([`Seat::cycle_for`]);
 //! - a stop, once its time is over. It ends the worker and never puts it back; a later cycle then says closed.
 //!
 //! The keeper and the owner never use the wake word at the same time (`park::Keeping`).
@@ -17,7 +18,7 @@ mod tests;
 
 use crate::config::Key;
 use crate::error::Closed;
-use crate::park::{Keeping, Waiter, WakeWord};
+use crate::park::{Keeping, Waiter, WakeWord, after_publishing};
 use crate::router::local_loop::LocalLoop;
 use crate::router::shared::Shared;
 use crate::router::thread::{self, discard};
@@ -128,6 +129,33 @@ impl Seat {
         self.worker.take_back().map_or(0, |worker| self.cycle_with(worker))
     }
 
+    /// One cycle for the host of the lane with this port's number, on the host's thread. The host has published before, and
+    /// polls afterwards, so the cycle does not wake it. Returns how much work was done. `None` if the worker is not to be had:
+    /// another thread has it, a port owns it, or it has ended. Then the host tests the worker's wake word as after every
+    /// publication.
+    ///
+    /// The keeper may be asleep meanwhile. It is woken if the cycle leaves something to do, or something that is due before
+    /// the keeper's sleep is over.
+    pub(in crate::router) fn cycle_for(&self, port: usize) -> Option<usize> {
+        if self.has_ended() || self.keeping.is_owned() {
+            return None;
+        }
+        let mut worker = self.worker.take_back()?;
+        if let Some(local) = self.local() {
+            local.count_cycle();
+        }
+        worker.quiet = 1 << port;
+        let work = self.run(&mut worker);
+        worker.quiet = 0;
+        let more = worker.needs_keeper();
+        self.put_back(worker);
+        // An owner that has come meanwhile has not found the worker when it asked what is due.
+        if more || self.keeping.is_owned() {
+            after_publishing(|| self.wake().wake_if_asleep());
+        }
+        Some(work)
+    }
+
     /// One cycle, and puts the worker back.
     fn cycle_with(&self, mut worker: Box<Worker>) -> usize {
         if let Some(local) = self.local() {
@@ -180,7 +208,7 @@ impl Seat {
         let worker = self.worker.take_back()?;
         let due = worker.next_due(self.shared.clock.raw());
         self.put_back(worker);
-        due.map(|due| Duration::from_millis(due.as_nanos().div_ceil(1_000_000) as u64))
+        due.map(whole_milliseconds)
     }
 
     /// Ends the worker, if no thread is inside one of its cycles. Nobody else drives it afterwards.
@@ -214,11 +242,19 @@ impl Seat {
     /// The keeper's sleep. It ends when the worker has something to do, and when a port wants the worker.
     fn sleep(&self) {
         let mut waiter = Waiter::default();
-        let due = self.next_due();
-        let may_wait = self.arm(&mut waiter, || self.keeping.is_owned());
+        // A lane's host has the worker for a moment, or a stop has ended it.
+        let Some(mut worker) = self.worker.take_back() else { return std::thread::yield_now() };
+        let may_wait = worker.arm_unless(&mut waiter, || self.keeping.is_owned());
+        let due = worker.next_due(self.shared.clock.raw()).map(whole_milliseconds);
+        worker.keeper_sleeps();
+        self.put_back(worker);
         let reported = may_wait && !self.has_ended() && self.wake().sleep(due);
         waiter.awake(self.wake(), reported);
     }
+}
+
+fn whole_milliseconds(due: Duration) -> Duration {
+    Duration::from_millis(due.as_nanos().div_ceil(1_000_000) as u64)
 }
 
 /// All local workers of a router.
@@ -245,6 +281,10 @@ impl Seats {
     /// Takes a local worker that has no port.
     pub(in crate::router) fn own_one(&self) -> Option<Arc<Seat>> {
         self.seats.iter().find(|seat| seat.own()).cloned()
+    }
+
+    pub(in crate::router) fn all(&self) -> &[Arc<Seat>] {
+        &self.seats
     }
 
     /// Starts the keepers: the threads that drive the workers without a port.

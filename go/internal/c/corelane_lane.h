@@ -57,13 +57,13 @@ typedef struct corelane_lane_layout {
   struct corelane_lane_ring ingress;
   // Worker to lane: the host is the consumer.
   struct corelane_lane_ring egress;
-  // The worker's wake word: 0 awake, 1 asleep in FUTEX_WAIT_PRIVATE on this word.
+  // The worker's wake word: 0 awake, 1 asleep on `worker_fd`, or in FUTEX_WAIT_PRIVATE on this word if that is -1.
   uint32_t *worker_wake;
   // The lane's wake word, the same in the layouts of all workers: 0 awake, 1 asleep on `lane_fd`.
   uint32_t *lane_wake;
   // The lane's eventfd.
   int32_t lane_fd;
-  // Number of workers with threads of their own, and so of the lane's layouts.
+  // Number of the lane's layouts: of workers with threads of their own, or of local workers if the router has no others.
   uint32_t workers;
   // Maximum size of a message in bytes; the worker refuses larger messages.
   uint32_t max_message;
@@ -75,16 +75,20 @@ typedef struct corelane_lane_layout {
   uint64_t credit_messages;
   // As `credit_messages`, in bytes.
   uint64_t credit_bytes;
+  // The worker's eventfd; -1 for a worker with a thread of its own.
+  int32_t worker_fd;
+  // 1 if the worker is local: `corelane_lane_cycle` can run its cycles.
+  uint32_t local;
 } corelane_lane_layout;
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-// Opens a lane: two rings to each worker with a thread of its own.
+// Opens a lane: two rings to each worker with a thread of its own; or, if the router has only local workers, to each of them.
 //
 // Any thread. The call may block for up to 100 ms if a port or lane was released just before. CORELANE_LIMIT (`max_ports`;
-// 1024 lanes in a process), CORELANE_STATE (the router has stopped; each worker is local; `enable_concurrent_routing` is
+// 1024 lanes in a process), CORELANE_STATE (the router has stopped; `enable_concurrent_routing` is
 // off), CORELANE_SYSTEM, CORELANE_STALE, CORELANE_NULL.
 int32_t corelane_lane_open(corelane_router router,
                            struct corelane_lane *out_lane);
@@ -95,6 +99,15 @@ int32_t corelane_lane_open(corelane_router router,
 int32_t corelane_lane_describe(struct corelane_lane lane,
                                uint32_t worker,
                                struct corelane_lane_layout *out_layout);
+
+// Runs one cycle of a local worker on this thread: it takes what the lane has published, and what comes of it is in the lane's
+// ring when the call returns. Publish before without a wake, and poll afterwards: the cycle does not wake the lane for what it
+// emits. Returns how much work was done.
+//
+// Any thread. Does not block. CORELANE_BUSY: another thread runs a cycle, or a port has the worker, or it has ended, or it has
+// a thread of its own; wake it as after every publication. CORELANE_STALE.
+int32_t corelane_lane_cycle(struct corelane_lane lane,
+                            uint32_t worker);
 
 // The first step of a connect: takes a slot on a worker. Nobody can find the client yet. Fill your own table, then call
 // `corelane_lane_enter` or `corelane_lane_cancel`. `policy` is -1 for the configured one, or a CORELANE_CREDIT_ value.

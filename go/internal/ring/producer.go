@@ -94,6 +94,12 @@ func (p *Producer) Commit() {
 // Publish makes all committed records visible and wakes the consumer if it sleeps. Call it once per batch. It returns
 // whether it has woken the consumer.
 func (p *Producer) Publish() bool {
+	return p.PublishQuietly() && p.consumer.IfAsleep()
+}
+
+// PublishQuietly is Publish without a wake, for a producer that makes the consumer run, or calls WakeConsumer. It returns
+// whether there was anything to publish.
+func (p *Producer) PublishQuietly() bool {
 	if p.tail == p.published {
 		return false
 	}
@@ -103,10 +109,10 @@ func (p *Producer) Publish() bool {
 	}
 	storeOwn(p.pushed, p.records)
 	atomic.StoreUint64(p.Memory.tail, p.tail)
-	return p.consumer.IfAsleep()
+	return true
 }
 
-// WakeConsumer wakes the consumer if it sleeps, for tests that write what no producer writes.
+// WakeConsumer wakes the consumer if it sleeps. Call it after a quiet publication.
 func (p *Producer) WakeConsumer() bool { return p.consumer.IfAsleep() }
 
 // RequestSpace announces that this side waits for space. A producer that found the ring full calls it before it arms, and

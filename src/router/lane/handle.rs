@@ -13,6 +13,7 @@ use crate::error::{
 use crate::metrics::Writer;
 use crate::park::WakeWord;
 use crate::ring::Memory;
+use crate::router::local::Seat;
 use crate::router::opening;
 use crate::router::pair::Pair;
 use crate::router::payload::{Payload, Way};
@@ -28,6 +29,8 @@ pub(crate) struct LaneView<'a> {
     pub(crate) worker_wake: &'a WakeWord,
     pub(crate) lane_wake: &'a WakeWord,
     pub(crate) workers: usize,
+    /// The host can run the worker's cycles: [`Lane::cycle`].
+    pub(crate) local: bool,
     pub(crate) max_message: usize,
     pub(crate) max_clients: usize,
     /// 0: no limit besides the ring's bytes.
@@ -50,8 +53,10 @@ pub(crate) struct Lane {
     shared: Arc<Shared>,
     index: usize,
     wake: Arc<WakeWord>,
-    /// By worker with a thread of its own.
+    /// By worker with a thread of its own; or, in a router that has only local workers, by local worker.
     pairs: Box<[LanePair]>,
+    /// The seats of the local workers, in a router that has no others.
+    seats: Box<[Arc<Seat>]>,
     /// The right to write the counts of the port's number, and of pairs that their workers have left.
     writer: Mutex<Writer>,
 }
@@ -67,25 +72,24 @@ struct LanePair {
 impl Lane {
     pub(in crate::router) fn open(
         shared: &Arc<Shared>,
+        seats: &[Arc<Seat>],
         cycle: impl Fn() -> usize,
     ) -> Result<Self, PortError> {
-        if shared.placement.threaded() == 0 {
-            return Err(PortError::EveryWorkerIsLocal);
-        }
+        let seats = if shared.placement.threaded() == 0 { seats } else { &[] };
         if !shared.concurrent {
             return Err(PortError::OnlyBaseRoute);
         }
-        opening::open(shared, cycle, || Self::try_open(shared))
+        opening::open(shared, cycle, || Self::try_open(shared, seats))
     }
 
     /// The lane; or else whether a place becomes free once the workers have left a released port's pairs.
-    fn try_open(shared: &Arc<Shared>) -> Result<Result<Self, bool>, PortError> {
+    fn try_open(shared: &Arc<Shared>, seats: &[Arc<Seat>]) -> Result<Result<Self, bool>, PortError> {
         let mut control = lock(&shared.control);
         let index = match opening::free_place(shared, &control)? {
             Ok(index) => index,
             Err(waiting) => return Ok(Err(waiting)),
         };
-        let workers = shared.placement.threaded();
+        let workers = if seats.is_empty() { shared.placement.threaded() } else { seats.len() };
         let wake = Arc::new(WakeWord::descriptor()?);
         let mut pairs = Vec::with_capacity(workers);
         for worker in 0..workers {
@@ -111,7 +115,13 @@ impl Lane {
         control.port_open[index] = true;
         drop(control);
         let (shared, pairs) = (Arc::clone(shared), pairs.into());
-        Ok(Ok(Self { shared, index, wake, pairs, writer: Mutex::new(Writer::new()) }))
+        Ok(Ok(Self { shared, index, wake, pairs, seats: seats.into(), writer: Mutex::new(Writer::new()) }))
+    }
+
+    /// Runs one cycle of a local worker on this thread, as [`Seat::cycle_for`] describes. `None` if it is not to be had, or if
+    /// the workers have threads of their own.
+    pub(crate) fn cycle(&self, worker: usize) -> Option<usize> {
+        self.seats.get(worker)?.cycle_for(self.index)
     }
 
     /// What the host needs of one worker's pair.
@@ -123,6 +133,7 @@ impl Lane {
             worker_wake: shared.workers[worker].bell.wake(),
             lane_wake: &self.wake,
             workers: self.pairs.len(),
+            local: !self.seats.is_empty(),
             max_message: shared.config.count(Key::MaxMessage),
             max_clients: shared.config.count(Key::MaxClients),
             queue_messages: shared.config.get(Key::QueueMessages),
@@ -172,15 +183,31 @@ impl Lane {
     /// The worker of a new client, for good.
     fn first_worker(&self, hash: u64) -> usize {
         let placement = &self.shared.placement;
+        if !self.seats.is_empty() {
+            return self.first_seat(Placement::hash_part(hash));
+        }
         let by_hash = placement.by_hash(Placement::hash_part(hash));
-        let load = |worker: usize| {
-            let waiting = self.pairs.get(worker).map_or(0, |one| one.pair.ingress.waiting().0);
-            self.shared.workers[worker].shard.load.get() + waiting
-        };
         match placement.balance {
-            Balance::LeastLoaded => placement.least(by_hash, load),
+            Balance::LeastLoaded => placement.least(by_hash, |worker| self.load(worker)),
             Balance::Hash | Balance::RoundRobin => by_hash,
         }
+    }
+
+    /// As [`first_worker`](Self::first_worker), in a router that has only local workers.
+    fn first_seat(&self, hash: u16) -> usize {
+        let (placement, count) = (&self.shared.placement, self.pairs.len());
+        let first = usize::from(hash) % count;
+        let mut usable = (0..count).map(|offset| (first + offset) % count).filter(|one| !placement.is_lost(*one));
+        let found = match placement.balance {
+            Balance::LeastLoaded => usable.min_by_key(|one| self.load(*one)),
+            Balance::Hash | Balance::RoundRobin => usable.next(),
+        };
+        found.unwrap_or(first)
+    }
+
+    fn load(&self, worker: usize) -> u64 {
+        let waiting = self.pairs.get(worker).map_or(0, |one| one.pair.ingress.waiting().0);
+        self.shared.workers[worker].shard.load.get() + waiting
     }
 
     /// Whether a worker still takes records.

@@ -66,6 +66,10 @@ pub struct Worker {
     pub(in crate::router) failing: Option<Failed>,
     /// Set while a leaving port or a stop waits for tasks: the count of returned tasks at that time.
     pub(super) look_again: Option<u64>,
+    /// One bit per port that needs no wake: the thread of this cycle is its host's, and polls next.
+    pub(in crate::router) quiet: u64,
+    /// What a local worker's keeper has seen before its sleep, see [`due`](Self::due).
+    kept_due: (bool, u64),
 }
 
 /// The first and the longest sleep before a worker checks again what the ports have consumed. The time doubles
@@ -171,6 +175,8 @@ impl Worker {
             stopped: false,
             failing: None,
             look_again: None,
+            quiet: 0,
+            kept_due: (false, u64::MAX),
             index,
             shared,
         }
@@ -426,6 +432,7 @@ impl Worker {
         if released | published == 0 {
             return;
         }
+        let quiet = self.quiet;
         let wakes = after_publishing(|| {
             let mut wakes = 0;
             for (port, (ingoing, egress)) in self.ingress.iter().zip(&self.state.egress).enumerate() {
@@ -436,7 +443,7 @@ impl Worker {
                     wakes += u64::from(ingoing.port_wake.wake_if_asleep());
                 }
                 if let Some(egress) = egress
-                    && published & (1 << port) != 0
+                    && published & !quiet & (1 << port) != 0
                 {
                     wakes += u64::from(egress.wake());
                 }
@@ -519,6 +526,23 @@ impl Worker {
             Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50)
         });
         stalled.then_some(BACKLOG_WAIT).into_iter().chain(expiry).min()
+    }
+
+    /// What ends a sleep without a signal: whether a backlog waits, and when the first held message expires.
+    fn due(&self) -> (bool, u64) {
+        let stalled = self.state.egress.iter().flatten().any(EgressSender::is_stalled);
+        (stalled, self.state.holds.next_expiry().unwrap_or(u64::MAX))
+    }
+
+    /// The keeper of a local worker is about to sleep until [`next_due`](Self::next_due).
+    pub(in crate::router) fn keeper_sleeps(&mut self) {
+        self.kept_due = self.due();
+    }
+
+    /// Whether a sleeping keeper must be woken: something is left to do, or is due before its sleep is over.
+    pub(in crate::router) fn needs_keeper(&self) -> bool {
+        let ((stalled, expiry), (kept_stalled, kept_expiry)) = (self.due(), self.kept_due);
+        self.rings_have_news() || (stalled && !kept_stalled) || expiry < kept_expiry
     }
 
     /// Asks the ports whose rings are full to announce space. Called before the worker sleeps.
