@@ -1,12 +1,16 @@
 package corelane_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	corelane "github.com/corelane/corelane/go"
 )
@@ -51,6 +55,8 @@ func TestThePagesOfTheMonitor(t *testing.T) {
 		{"/api/info", "application/json", `"version":"`},
 		{"/api/history", "application/json", `"names"`},
 		{"/api/history?name=messages&span=hour", "application/json", "{"},
+		{"/api/timeline?span=minute", "application/json", `"counts"`},
+		{"/api/settings", "application/json", `"changeable":true`},
 	} {
 		status, text, header := ask("GET", one.address, "")
 		if status != 200 || !strings.Contains(text, one.want) || !strings.HasPrefix(header.Get("Content-Type"), one.kind) {
@@ -107,5 +113,139 @@ func TestThePagesOfTheMonitor(t *testing.T) {
 	closed.MetricsHandler().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
 	if recorder.Code != 503 {
 		t.Error(recorder.Code)
+	}
+}
+
+// TestTheHandlerServesWhatThePageNeeds: the live page, its stream, its settings, and OpenMetrics.
+func TestTheHandlerServesWhatThePageNeeds(t *testing.T) {
+	needLibrary(t)
+	monitor := startMonitor(t, nil)
+	mux := http.NewServeMux()
+	mux.Handle("/monitor/", http.StripPrefix("/monitor", monitor.Handler(corelane.HandlerOptions{Streams: 1})))
+	mux.Handle("/metrics", monitor.MetricsHandler())
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ask := func(method, address string, header ...string) *http.Response {
+		t.Helper()
+		request, _ := http.NewRequestWithContext(ctx, method, server.URL+address, nil)
+		for at := 0; at < len(header); at += 2 {
+			request.Header.Set(header[at], header[at+1])
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { response.Body.Close() })
+		return response
+	}
+	body := func(response *http.Response) string {
+		text, _ := io.ReadAll(response.Body)
+		return string(text)
+	}
+	if page := ask("GET", "/monitor/"); page.StatusCode != 200 || !strings.Contains(page.Header.Get("Content-Security-Policy"), "default-src 'none'") ||
+		!strings.Contains(body(page), "api/events") {
+		t.Error(page.Status, page.Header)
+	}
+	if settings := body(ask("GET", "/monitor/api/settings")); !strings.Contains(settings, `"changeable":false`) {
+		t.Error(settings)
+	}
+	for _, address := range []string{"/metrics", "/monitor/metrics"} {
+		open := ask("GET", address, "Accept", "application/openmetrics-text; version=1.0.0")
+		if !strings.HasPrefix(open.Header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(body(open), "# EOF\n") {
+			t.Error(address, open.Header)
+		}
+	}
+	if refused := ask("POST", "/monitor/api/reset", "Origin", "https://elsewhere.example"); refused.StatusCode != 403 {
+		t.Error(refused.Status)
+	}
+	if refused := ask("GET", "/monitor/api/events?parts=nothing"); refused.StatusCode != 400 {
+		t.Error(refused.Status, body(refused))
+	}
+	stream := ask("GET", "/monitor/api/events?parts=messages")
+	lines := bufio.NewReaderSize(stream.Body, 1<<20)
+	ids := []string{}
+	for len(ids) < 3 {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, found := strings.CutPrefix(line, "id: "); found {
+			ids = append(ids, id)
+		}
+	}
+	if ids[0] >= ids[1] || ids[1] >= ids[2] {
+		t.Error(ids)
+	}
+	if second := ask("GET", "/monitor/api/events"); second.StatusCode != 503 {
+		t.Error(second.Status)
+	}
+	// The stream ends with the monitor.
+	monitor.Close()
+	if _, err := io.Copy(io.Discard, lines); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheDoorOfTheLibrary: it serves the monitor until its context ends.
+func TestTheDoorOfTheLibrary(t *testing.T) {
+	needLibrary(t)
+	monitor := startMonitor(t, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if _, err := monitor.Serve(ctx, corelane.DoorOptions{Token: "short"}); !errors.Is(err, corelane.ErrInvalid) {
+		t.Fatal(err)
+	}
+	const token = "a-token-of-some-length"
+	door, err := monitor.Serve(ctx, corelane.DoorOptions{Address: "127.0.0.1:0", Token: token, NotReady: "starting", Names: []string{"a.example", "b.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := door.Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(path, token, host string) int {
+		request, _ := http.NewRequest("GET", "http://"+address+path, nil)
+		if token != "" {
+			request.Header.Set("Authorization", "Bearer "+token)
+		}
+		request.Host = host
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return 0
+		}
+		response.Body.Close()
+		return response.StatusCode
+	}
+	for _, one := range []struct {
+		path, token, host string
+		want              int
+	}{
+		{"/", "", "", 200}, {"/api/stats", "", "", 401}, {"/api/stats", token, "", 200}, {"/api/stats", token, "b.example", 200},
+		{"/api/stats", token, "c.example", 403}, {"/readyz", "", "", 503},
+	} {
+		if got := status(one.path, one.token, one.host); got != one.want {
+			t.Error(one, got)
+		}
+	}
+	if err := door.SetReady(""); err != nil || status("/readyz", "", "") != 200 {
+		t.Error(err)
+	}
+	cancel()
+	for deadline := time.Now().Add(10 * time.Second); status("/healthz", "", "") != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the door outlives its context")
+		}
+	}
+	if err := door.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := door.Address(); !errors.Is(err, corelane.ErrStale) {
+		t.Error(err)
+	}
+	if _, err := monitor.Serve(ctx, corelane.DoorOptions{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

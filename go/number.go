@@ -8,7 +8,6 @@ import (
 )
 
 //go:generate go run ./internal/schema ../docs/schema.json snapshot.go
-//go:generate cp ../docs/schema.json schema.json
 
 // Number is a figure that may be infinite, or have no value: NaN.
 type Number float64

@@ -57,6 +57,24 @@ func (monitorHandle) report(format ReportFormat) (string, error) {
 	return "", nil
 }
 
+// doorHandle does not exist: see Stub.
+type doorHandle struct{}
+
+func (monitorHandle) serve(*DoorOptions, string) (doorHandle, error) {
+	return doorHandle{}, ErrUnsupported
+}
+func (doorHandle) address() (string, error) { return "", ErrUnsupported }
+func (doorHandle) setReady(string) error    { return ErrUnsupported }
+func (doorHandle) release() error           { return nil }
+
+// answer has no page. Prometheus gets no figures, and no error.
+func (monitorHandle) answer(request *httpRequest) (httpReply, error) {
+	if request.target == "/metrics" {
+		return httpReply{status: 200, contentType: ReportPrometheus.ContentType()}, nil
+	}
+	return httpReply{}, ErrUnsupported
+}
+
 // alertPoll never has an alert.
 type alertPoll struct{}
 

@@ -280,6 +280,12 @@
 // library has them must not have them twice.
 #define CORELANE_DOOR_PROCESS_METRICS 1
 
+// As a flag of a request: it may change something (POST /api/reset and /api/set).
+#define CORELANE_HTTP_CHANGEABLE 1
+
+// As a flag of a request: /metrics has the process_ families too.
+#define CORELANE_HTTP_PROCESS_METRICS 2
+
 // As a flag of an export to Elasticsearch: connects and disconnects become no documents.
 #define CORELANE_ELASTICSEARCH_NO_CONNECTIONS 1
 
@@ -1566,6 +1572,54 @@ typedef struct corelane_door {
   uint64_t value;
 } corelane_door;
 
+// A request that a host has received itself.
+typedef struct corelane_http_request {
+  // `sizeof(corelane_http_request)`, set by the caller: CORELANE_HTTP_REQUEST_INIT.
+  uint32_t size;
+  // CORELANE_HTTP_ flags.
+  uint32_t flags;
+  // The method. NULL: "GET".
+  const char *method;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t method_length;
+  // The path below the place where the host serves the monitor, with the query: "/api/history?name=messages".
+  const char *target;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t target_length;
+  // The header Accept, or NULL.
+  const char *accept;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t accept_length;
+  // The header Last-Event-ID, or NULL.
+  const char *last_event;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t last_event_length;
+  // The body of a POST.
+  const uint8_t *body;
+  // Its length.
+  size_t body_length;
+} corelane_http_request;
+
+// The initial value of a corelane_http_request.
+#define CORELANE_HTTP_REQUEST_INIT {sizeof(corelane_http_request), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, 0}
+
+// What to answer, besides the body.
+typedef struct corelane_http_reply {
+  // `sizeof(corelane_http_reply)`, set by the caller: CORELANE_HTTP_REPLY_INIT.
+  uint32_t size;
+  // The status: 200.
+  uint32_t status;
+  // For /api/events: the id of the event that the body is. 0 for any other answer.
+  uint64_t event;
+  // The header Content-Type, with a closing NUL.
+  char content_type[96];
+  // The header Content-Security-Policy, with a closing NUL; empty for none.
+  char policy[256];
+} corelane_http_reply;
+
+// The initial value of a corelane_http_reply.
+#define CORELANE_HTTP_REPLY_INIT {sizeof(corelane_http_reply), 0, 0, {0}, {0}}
+
 // Where documents are sent. Everything but the size and `url` may be 0 or NULL.
 typedef struct corelane_elasticsearch_options {
   // `sizeof(corelane_elasticsearch_options)`, set by the caller: CORELANE_ELASTICSEARCH_OPTIONS_INIT.
@@ -2709,6 +2763,18 @@ int32_t corelane_door_set_ready(struct corelane_door door,
 //
 // Any thread; waits. CORELANE_STALE the second time.
 int32_t corelane_door_release(struct corelane_door door);
+
+// Answers a request for a host that has an HTTP server of its own: the addresses of `corelane_monitor_serve`, except /healthz
+// and /readyz, without a socket or a thread. The host checks who may ask. Add `Cache-Control: no-store` and
+// `X-Content-Type-Options: nosniff`. /api/events is answered with one event: send it, and ask a second later for the next, with
+// this event's id as `last_event`. Free the body with `corelane_text_free`.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`, flags, a text that is not UTF-8), CORELANE_STALE, CORELANE_NULL.
+int32_t corelane_monitor_answer(struct corelane_monitor monitor,
+                                const struct corelane_http_request *request,
+                                struct corelane_http_reply *out_reply,
+                                struct corelane_text *out_body,
+                                struct corelane_error *error);
 
 // Sends a monitor's figures and events to Elasticsearch or OpenSearch, as documents of data streams: docs/monitor.md lists
 // them. Two threads of the library do all work, and block all signals; no thread that handles messages waits for them.

@@ -41,12 +41,14 @@
 // | `options`, `door` | what the host sets; the thread, and the limit on connections |
 // | `accept`, `guard`, `tls` | the loop that accepts; the time limit on writing; key and certificate. The bundled server uses them too |
 // | `request`, `check` | from a request to its answer; Host, Origin, token |
+// | `asked` | the same addresses for a host with a server of its own |
 // | `pages`, `parts`, `query`, `events`, `page` | the answers: JSON, the parts of the report, parameters, the stream of events, the page |
 // | `answer`, `negotiate`, `counts` | bodies and compression; what a client accepts; what is counted |
 
 #[doc(hidden)]
 pub mod accept;
 mod answer;
+pub(crate) mod asked;
 mod check;
 mod counts;
 mod door;

@@ -1153,8 +1153,6 @@ fn a_client_that_runs_out_of_credit_is_closed() {
 
 #[test]
 fn the_lane_of_a_router_that_cannot_have_one() {
-    let router = World::new("workers=1,local_workers=1").router;
-    assert!(router.lane_host().is_err());
     let router = Builder::new("workers=1\nenable_concurrent_routing=off".parse().unwrap())
         .base_route(|_| true)
         .build()
@@ -1202,4 +1200,95 @@ fn a_sleeping_worker_is_woken_by_the_read_of_the_end() {
     }
     drop(host);
     drop(router);
+}
+
+/// A router with local workers only, and keepers.
+fn local_router(config: &str) -> Router {
+    let config: Config = config.replace(',', "\n").parse().unwrap();
+    let rules = ProtocolRules::generic().message_type("later", Action::Relay { hold: true });
+    Builder::new(config).protocol(rules).start().unwrap()
+}
+
+/// The host runs the worker itself. Nobody is woken, and what the message causes is there when the cycle is over.
+#[test]
+fn a_host_runs_a_local_worker() {
+    let router = local_router("workers=1,local_workers=1");
+    let mut host = router.lane_host().unwrap();
+    let ann = host.connect("ann", "generic").unwrap();
+    let ben = host.connect("ben", "generic").unwrap();
+    let wakes = || router.stats().workers.iter().map(|worker| worker.wakes).sum::<u64>();
+    let before = wakes();
+    for correlation in 1..=1000 {
+        assert!(host.arm());
+        host.submit(ann, OFFER, number(correlation)).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let mut events = Vec::new();
+        while events.is_empty() && std::time::Instant::now() < deadline {
+            host.run(0); // The keeper may have the worker for a moment.
+            events = host.poll_one(0, 64);
+        }
+        assert_eq!(kinds(&events), [(LaneKind::Message, ben)]);
+        host.acknowledge(ben, 1, events[0].payload.len() as u32);
+    }
+    // The keeper may have handled some, and has woken the lane for them.
+    assert!(wakes() - before < 500, "{}", wakes() - before);
+}
+
+/// A held message that a host's cycle has brought expires in time, though the keeper slept before it came and nobody wakes it
+/// later.
+#[test]
+fn the_keeper_learns_what_is_due() {
+    let router = local_router("workers=1,local_workers=1,hold_ms=50");
+    let mut host = router.lane_host().unwrap();
+    let ann = host.connect("ann", "generic").unwrap();
+    for correlation in 1..=5 {
+        std::thread::sleep(std::time::Duration::from_millis(20)); // The keeper sleeps now.
+        host.submit(ann, br#"{"type":"later","to":"zoe"}"#, number(correlation)).unwrap();
+        assert!(host.run(0));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while router.accounting().expired + router.accounting().failed < correlation {
+            assert!(std::time::Instant::now() < deadline, "{:?}", router.accounting());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+/// Several hosts run the same workers at once, with the keepers between them: nothing is lost, and nothing waits for ever.
+#[test]
+fn hosts_share_local_workers() {
+    let router = local_router("workers=2,local_workers=2");
+    let sum: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let router = &router;
+                scope.spawn(move || {
+                    let mut host = router.lane_host().unwrap();
+                    let names = [format!("a{thread}"), format!("b{thread}")];
+                    let clients = names.each_ref().map(|name| host.connect(name, "generic").unwrap());
+                    let text = format!(r#"{{"type":"offer","to":"{}"}}"#, names[1]);
+                    let mut got = 0;
+                    for round in 0..5000 {
+                        host.submit(clients[0], text.as_bytes(), number(round)).unwrap();
+                        let worker = host.worker(clients[0]).unwrap();
+                        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+                        while got <= round {
+                            assert!(std::time::Instant::now() < deadline, "message {round} does not arrive");
+                            // Of the other one too: it takes the acknowledgements, and its keeper may come late.
+                            if !host.run(worker) || !host.run(1 - worker) {
+                                std::thread::yield_now();
+                            }
+                            for event in host.poll(64) {
+                                assert_eq!((event.kind, event.correlation), (LaneKind::Message, got));
+                                got += 1;
+                                host.acknowledge(event.client, 1, event.payload.len() as u32);
+                            }
+                        }
+                    }
+                    got
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(sum, 20_000);
 }

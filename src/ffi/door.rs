@@ -1,11 +1,12 @@
 //! The HTTP door of a monitor.
 
-use super::borrow::{CStruct, OutStruct, out, read_struct, text};
+use super::borrow::{CStruct, OutStruct, out, read_struct, slice, text};
 use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
 use super::handle::{CorelaneDoor, CorelaneMonitor, Table};
 use super::monitors::with_monitor;
 use super::router::with_signals_blocked;
 use super::text::CorelaneText;
+use crate::http::asked::{Asked, ask};
 use crate::http::{Certificate, Door, Options};
 use crate::sync::{Arc, Mutex, lock};
 use std::ffi::c_char;
@@ -214,4 +215,135 @@ pub unsafe extern "C" fn corelane_door_release(door: CorelaneDoor) -> i32 {
         drop(DOORS.release(door.value)?);
         Ok(0)
     })
+}
+
+/// As a flag of a request: it may change something (POST /api/reset and /api/set).
+pub const CORELANE_HTTP_CHANGEABLE: u32 = 1;
+
+/// As a flag of a request: /metrics has the process_ families too.
+pub const CORELANE_HTTP_PROCESS_METRICS: u32 = 2;
+
+/// A request that a host has received itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneHttpRequest {
+    /// `sizeof(corelane_http_request)`, set by the caller: CORELANE_HTTP_REQUEST_INIT.
+    pub size: u32,
+    /// CORELANE_HTTP_ flags.
+    pub flags: u32,
+    /// The method. NULL: "GET".
+    pub method: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub method_length: usize,
+    /// The path below the place where the host serves the monitor, with the query: "/api/history?name=messages".
+    pub target: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub target_length: usize,
+    /// The header Accept, or NULL.
+    pub accept: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub accept_length: usize,
+    /// The header Last-Event-ID, or NULL.
+    pub last_event: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub last_event_length: usize,
+    /// The body of a POST.
+    pub body: *const u8,
+    /// Its length.
+    pub body_length: usize,
+}
+
+// SAFETY: integers and pointers, the size first.
+unsafe impl CStruct for CorelaneHttpRequest {
+    const NAME: &'static str = "corelane_http_request";
+}
+
+/// What to answer, besides the body.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneHttpReply {
+    /// `sizeof(corelane_http_reply)`, set by the caller: CORELANE_HTTP_REPLY_INIT.
+    pub size: u32,
+    /// The status: 200.
+    pub status: u32,
+    /// For /api/events: the id of the event that the body is. 0 for any other answer.
+    pub event: u64,
+    /// The header Content-Type, with a closing NUL.
+    pub content_type: [c_char; 96],
+    /// The header Content-Security-Policy, with a closing NUL; empty for none.
+    pub policy: [c_char; 256],
+}
+
+// SAFETY: integers only, the size first.
+unsafe impl CStruct for CorelaneHttpReply {
+    const NAME: &'static str = "corelane_http_reply";
+}
+
+fn fixed<const N: usize>(text: &str) -> [c_char; N] {
+    let mut fixed = [0; N];
+    for (place, byte) in fixed.iter_mut().take(N - 1).zip(text.bytes()) {
+        *place = byte as c_char;
+    }
+    fixed
+}
+
+/// Answers a request for a host that has an HTTP server of its own: the addresses of `corelane_monitor_serve`, except /healthz
+/// and /readyz, without a socket or a thread. The host checks who may ask. Add `Cache-Control: no-store` and
+/// `X-Content-Type-Options: nosniff`. /api/events is answered with one event: send it, and ask a second later for the next, with
+/// this event's id as `last_event`. Free the body with `corelane_text_free`.
+///
+/// Any thread. Does not block. CORELANE_INVALID (`size`, flags, a text that is not UTF-8), CORELANE_STALE, CORELANE_NULL.
+///
+/// # Safety
+/// `request`, `out_reply` and `out_body` point at their structs with their sizes set; the request's texts and body are as their
+/// lengths say; `error` is NULL or a corelane_error with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_monitor_answer(
+    monitor: CorelaneMonitor,
+    request: *const CorelaneHttpRequest,
+    out_reply: *mut CorelaneHttpReply,
+    out_body: *mut CorelaneText,
+    error: *mut CorelaneError,
+) -> i32 {
+    let respond = || -> Outcome {
+        // SAFETY: the caller upholds the same contract.
+        let out_reply = unsafe { OutStruct::new("out_reply", out_reply) }?;
+        // SAFETY: as above.
+        let out_body = unsafe { OutStruct::new("out_body", out_body) }?;
+        // SAFETY: as above.
+        let given = unsafe { read_struct("request", request) }?;
+        const FLAGS: u32 = CORELANE_HTTP_CHANGEABLE | CORELANE_HTTP_PROCESS_METRICS;
+        if given.flags & !FLAGS != 0 {
+            return Err(Failure::invalid(format!("flags is {}: use CORELANE_HTTP_ flags", given.flags)));
+        }
+        let part = |name, start, length| {
+            // SAFETY: the caller guarantees the texts.
+            unsafe { text(name, start, length) }
+        };
+        let method = part("method", given.method, given.method_length)?;
+        // SAFETY: the caller guarantees the body.
+        let body = unsafe { slice("body", given.body, given.body_length) }?;
+        let asked = Asked {
+            method: if method.is_empty() { "GET" } else { method },
+            target: part("target", given.target, given.target_length)?,
+            accept: part("accept", given.accept, given.accept_length)?,
+            last_event: part("last_event", given.last_event, given.last_event_length)?,
+            body,
+            changeable: given.flags & CORELANE_HTTP_CHANGEABLE != 0,
+            process_metrics: given.flags & CORELANE_HTTP_PROCESS_METRICS != 0,
+        };
+        let reply = with_monitor(monitor, |entry| Ok(ask(&entry.monitor, &asked)))?;
+        let text = String::from_utf8(reply.body).map_err(|_| Failure::invalid("the answer is not UTF-8"))?;
+        CorelaneText::hand_out(out_body, text)?;
+        out_reply.write(&CorelaneHttpReply {
+            size: 0,
+            status: reply.status.into(),
+            event: reply.event,
+            content_type: fixed(&reply.content_type),
+            policy: fixed(reply.policy),
+        });
+        Ok(0)
+    };
+    // SAFETY: the caller upholds the same contract.
+    unsafe { guard(error, respond) }
 }

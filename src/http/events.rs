@@ -20,6 +20,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+pub(super) const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
+
 /// Time between two events, and the time after which a client that has lost its stream tries again.
 const PERIOD: Duration = Duration::from_secs(1);
 const RETRY: &[u8] = b"retry: 2000\n\n";
@@ -111,12 +113,7 @@ impl Feed {
             return Ok(None);
         }
         let now = Now::read(&self.monitor);
-        if let Some(unknown) = wanted.parts.iter().flatten().find(|part| !now.stats.contains_key(&**part)) {
-            let is_part = |value: &Value| !value.is_number() && !value.is_string();
-            let parts = now.stats.iter().filter(|(_, value)| is_part(value));
-            let names: Vec<_> = parts.map(|(name, _)| part_name(name)).collect();
-            return Err(format!("parts = {unknown} is not valid; allowed: {}", names.join(", ")));
-        }
+        now.check(&wanted)?;
         let (sender, events) = mpsc::channel(WAITING);
         let mut client = Client { wanted, sender };
         // There is room for both.
@@ -174,6 +171,28 @@ impl Now {
         Self { stats, wall }
     }
 
+    /// # Errors
+    /// A text that says which parts there are.
+    fn check(&self, wanted: &Wanted) -> Result<(), String> {
+        let mut parts = wanted.parts.iter().flatten();
+        let Some(unknown) = parts.find(|part| !self.stats.contains_key(&**part)) else { return Ok(()) };
+        let is_part = |value: &Value| !value.is_number() && !value.is_string();
+        let parts = self.stats.iter().filter(|(_, value)| is_part(value));
+        let names: Vec<_> = parts.map(|(name, _)| part_name(name)).collect();
+        Err(format!("parts = {unknown} is not valid; allowed: {}", names.join(", ")))
+    }
+
+    /// The event of this second.
+    fn event(&self, monitor: &Monitor, wanted: &Wanted) -> String {
+        // A clock that was set back would keep a client waiting: it gets the whole minute.
+        let after = if wanted.after > self.wall + 1_000 { 0 } else { wanted.after };
+        let timeline = monitor.timeline(Span::Minute, after.saturating_sub(AGAIN));
+        let stats = self.parts(wanted.parts.as_deref());
+        let data = json!({ "stats": stats, "timeline": timeline });
+        // JSON has no line feed outside of texts, and escapes those in texts.
+        format!("id: {}\nevent: figures\ndata: {data}\n\n", self.wall)
+    }
+
     /// The members that the client wants. Numbers and texts are always there.
     fn parts(&self, wanted: Option<&[String]>) -> Map<String, Value> {
         let is_wanted = |name: &String, value: &Value| match wanted {
@@ -185,16 +204,20 @@ impl Now {
     }
 }
 
+/// The event of this second, and its id.
+///
+/// # Errors
+/// A text that says which parts there are.
+pub(super) fn event(monitor: &Monitor, wanted: &Wanted) -> Result<(String, u64), String> {
+    let now = Now::read(monitor);
+    now.check(wanted)?;
+    Ok((now.event(monitor, wanted), now.wall))
+}
+
 impl Client {
     /// Sends the event of this second, if there is room. Otherwise the next event has these slots too.
     fn tell(&mut self, monitor: &Monitor, now: &Now) {
-        // A clock that was set back would keep a client waiting: it gets the whole minute.
-        let after = if self.wanted.after > now.wall + 1_000 { 0 } else { self.wanted.after };
-        let timeline = monitor.timeline(Span::Minute, after.saturating_sub(AGAIN));
-        let stats = now.parts(self.wanted.parts.as_deref());
-        let data = json!({ "stats": stats, "timeline": timeline });
-        // JSON has no line feed outside of texts, and escapes those in texts.
-        let event = format!("id: {}\nevent: figures\ndata: {data}\n\n", now.wall);
+        let event = now.event(monitor, &self.wanted);
         if self.sender.try_send(event.into()).is_ok() {
             self.wanted.after = now.wall;
         }

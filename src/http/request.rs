@@ -21,7 +21,7 @@ use std::rc::Rc;
 const BODY_BYTES: usize = 4 << 10;
 
 /// No script, style, image or connection from elsewhere, and no frame of another page.
-const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the answers of a door need.
@@ -118,7 +118,7 @@ impl Sources {
     }
 
     fn events(&self, query: &str, request: &Request<Incoming>) -> Answer {
-        const EVENTS: &str = "text/event-stream; charset=utf-8";
+        const EVENTS: &str = super::events::CONTENT_TYPE;
         let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());
         let wanted = match Wanted::read(query, last) {
             Ok(wanted) => wanted,
@@ -173,11 +173,11 @@ impl Sources {
     }
 }
 
-fn is_read(method: &Method) -> bool {
+pub(super) fn is_read(method: &Method) -> bool {
     [Method::GET, Method::HEAD].contains(method)
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &'static str) -> Answer {
     let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     set(&mut answer, header::ALLOW, allowed);
     answer

@@ -27,6 +27,8 @@ const bodyBytes = 4 << 10
 // formats has the formats of the report by name.
 var formats = map[string]corelane.ReportFormat{"html": corelane.ReportHTML, "text": corelane.ReportText, "json": corelane.ReportJSON}
 
+const notCalledHere = "the Host header is not a name of this monitor; add the name with --monitor_host"
+
 // pages serves the monitor.
 type pages struct {
 	server *server
@@ -57,6 +59,10 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Pages   []string `json:"pages"`
 			Token   bool     `json:"token"`
 		}{corelane.Version(), []string{"/api/peers"}, p.server.token != ""}))
+	case isRead && !p.isCalledHere(r.Host): // before any figures, and before the page, whose scripts could read them
+		answer(w, http.StatusForbidden, plainType, notCalledHere)
+	case isRead && r.URL.Path == "/": // the page, in which there are no figures
+		p.ofModule.ServeHTTP(w, r)
 	case !p.hasToken(r):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		answer(w, http.StatusUnauthorized, plainType, "send the token: Authorization: Bearer TOKEN")
@@ -65,7 +71,7 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !isRead:
 		p.change(w, r)
 	default:
-		p.ofModule.ServeHTTP(withCharset{w}, r)
+		p.ofModule.ServeHTTP(w, r)
 	}
 }
 
@@ -73,16 +79,6 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p pages) hasToken(r *http.Request) bool {
 	said, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return p.server.token == "" || subtle.ConstantTimeCompare([]byte(said), []byte(p.server.token)) == 1
-}
-
-// withCharset names the character set of JSON, as the other servers do.
-type withCharset struct{ http.ResponseWriter }
-
-func (w withCharset) Write(body []byte) (int, error) {
-	if header := w.Header(); header.Get("Content-Type") == "application/json" {
-		header.Set("Content-Type", jsonType)
-	}
-	return w.ResponseWriter.Write(body)
 }
 
 // peers shows the connected clients with their addresses: the latest ones, or one by its id.
@@ -119,17 +115,13 @@ func (p pages) peers(w http.ResponseWriter, r *http.Request) {
 // change hands a request that may change something to the module, if it may.
 func (p pages) change(w http.ResponseWriter, r *http.Request) {
 	if !p.isCalledHere(r.Host) {
-		answer(w, http.StatusForbidden, plainType,
-			"the Host header is not a name of this monitor; add the name with --monitor_host")
+		answer(w, http.StatusForbidden, plainType, notCalledHere)
 		return
 	}
 	if !isFromHere(r) {
 		answer(w, http.StatusForbidden, plainType,
 			"pages of another origin cannot change settings; use a page of this monitor, or curl")
 		return
-	}
-	if r.Header.Get("Content-Type") == "" {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	p.ofModule.ServeHTTP(w, r)
 }

@@ -197,7 +197,8 @@ impl Lane {
     fn first_seat(&self, hash: u16) -> usize {
         let (placement, count) = (&self.shared.placement, self.pairs.len());
         let first = usize::from(hash) % count;
-        let mut usable = (0..count).map(|offset| (first + offset) % count).filter(|one| !placement.is_lost(*one));
+        let mut usable =
+            (0..count).map(|offset| (first + offset) % count).filter(|one| !placement.is_lost(*one));
         let found = match placement.balance {
             Balance::LeastLoaded => usable.min_by_key(|one| self.load(*one)),
             Balance::Hash | Balance::RoundRobin => usable.next(),

@@ -337,6 +337,14 @@ impl LaneHost {
 
     /// Makes everything pushed visible, acknowledgements included, and wakes the workers.
     pub fn publish(&mut self) {
+        let published = self.publish_quietly();
+        if published != 0 {
+            after_publishing(|| self.wake(published));
+        }
+    }
+
+    /// As [`publish`](Self::publish), without a wake. Returns one bit per worker that has something new.
+    fn publish_quietly(&mut self) -> u64 {
         for worker in 0..self.ways.len() {
             self.push_control(worker);
         }
@@ -349,9 +357,19 @@ impl LaneHost {
                 }
             }
         }
-        if published != 0 {
-            after_publishing(|| self.wake(published));
+        published
+    }
+
+    /// Publishes, and runs one cycle of a local worker on this thread; wakes the workers that it has not run. False: the worker
+    /// is not to be had.
+    pub fn run(&mut self, worker: usize) -> bool {
+        let published = self.publish_quietly();
+        let has_run = self.lane.cycle(worker).is_some();
+        let others = if has_run { published & !(1 << worker) } else { published };
+        if others != 0 {
+            after_publishing(|| self.wake(others));
         }
+        has_run
     }
 
     fn wake(&self, workers: u64) {
