@@ -42,7 +42,13 @@ func BenchmarkRecord(b *testing.B) {
 		{"counter/buffer", each(counter.Inc)},
 		{"counter/call", func() func() { return counter.ByCall(monitor) }},
 		{"gauge/buffer", each(func() { gauge.Set(1) })},
-		{"histogram/buffer", each(func() { histogram.Record(1000) })},
+		{"histogram/buffer", func() func() {
+			value := uint64(1)
+			return func() { // Values of many sizes.
+				value = value*6364136223846793005 + 1442695040888963407
+				histogram.Record(value >> 34)
+			}
+		}},
 		{"histogram/call", func() func() { return histogram.ByCall() }},
 		{"empty/call", each(corelane.CallNothing)},
 	} {

@@ -10,14 +10,35 @@ typedef struct { uint64_t kind, handle, value; } go_operation;
 typedef struct { uint64_t handle, count; } go_total;
 typedef struct { uint64_t handle; double value; } go_level;
 
+// The values of one histogram go together, because a call costs more than a value.
+enum { MOST_OPERATIONS = 256, MOST_GROUPS = 8 };
+
 static void go_operate(corelane_monitor monitor, const go_operation *operations, size_t count) {
+	uint64_t values[MOST_OPERATIONS];
+	uint8_t done[MOST_OPERATIONS] = {0};
+	int groups = 0;
 	for (size_t at = 0; at < count; at++) {
 		const go_operation *one = &operations[at];
-		if (one->kind == 1) {
-			corelane_histogram_record((corelane_histogram){one->handle}, one->value);
-		} else {
-			corelane_monitor_record_sent(monitor, (corelane_client){one->handle}, one->value);
+		if (at < MOST_OPERATIONS && done[at]) {
+			continue;
 		}
+		if (one->kind != 1) {
+			corelane_monitor_record_sent(monitor, (corelane_client){one->handle}, one->value);
+			continue;
+		}
+		if (groups == MOST_GROUPS || at >= MOST_OPERATIONS) {
+			corelane_histogram_record((corelane_histogram){one->handle}, one->value);
+			continue;
+		}
+		groups++;
+		size_t length = 0;
+		for (size_t next = at; next < count && next < MOST_OPERATIONS; next++) {
+			if (operations[next].kind == 1 && operations[next].handle == one->handle) {
+				values[length++] = operations[next].value;
+				done[next] = 1;
+			}
+		}
+		corelane_histogram_record_all((corelane_histogram){one->handle}, values, length);
 	}
 }
 
@@ -147,13 +168,17 @@ func (h monitorHandle) reconnected() error {
 	return failure(C.corelane_monitor_record_reconnect(h.c), nil)
 }
 
-func (h monitorHandle) mark(client uint64, healthy bool) error {
+func (h monitorHandle) mark(client uint64, routed, healthy bool) error {
 	var flag C.int32_t
 	if healthy {
 		flag = 1
 	}
 	one := C.corelane_client{value: C.uint64_t(client)}
-	return failure(C.corelane_monitor_mark(h.c, one, C.CORELANE_CLIENT_RECORDED, flag), nil)
+	kind := C.uint32_t(C.CORELANE_CLIENT_RECORDED)
+	if routed {
+		kind = C.CORELANE_CLIENT_ROUTED
+	}
+	return failure(C.corelane_monitor_mark(h.c, one, kind, flag), nil)
 }
 
 func (h monitorHandle) report(format ReportFormat) (string, error) {

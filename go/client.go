@@ -2,6 +2,7 @@ package corelane
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/corelane/corelane/go/internal/stamp"
@@ -120,6 +121,9 @@ func (c *Client) ID() ClientID { return c.id }
 
 // Name is the name that the client connected under.
 func (c *Client) Name() string { return c.name }
+
+// String is the name and the number, for logs.
+func (c *Client) String() string { return fmt.Sprintf("%q (%d)", c.name, uint64(c.id)) }
 
 // Lane is the client's lane.
 func (c *Client) Lane() *Lane { return c.lane }

@@ -47,7 +47,13 @@ func (c *Connection) Sent(bytes int) {
 }
 
 // Mark says whether the connection is healthy, after a probe for example.
-func (c *Connection) Mark(healthy bool) error { return c.monitor.handle.mark(c.handle, healthy) }
+func (c *Connection) Mark(healthy bool) error { return c.monitor.handle.mark(c.handle, false, healthy) }
+
+// Mark is [Connection.Mark] for a client of the monitor's router. It has no effect while `detailed_stats` is off. ErrStale: the
+// client is not connected.
+func (m *Monitor) Mark(client ClientID, healthy bool) error {
+	return m.handle.mark(uint64(client), true, healthy)
+}
 
 // Close counts the end of the connection. A second call does nothing and returns nil.
 func (c *Connection) Close() error {

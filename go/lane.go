@@ -279,13 +279,13 @@ func (l *Lane) refused(err error) {
 		reason = ReasonCorrupt
 	case ErrStale:
 		reason = ReasonStaleClient
-	case ErrTooLarge:
-		reason = ReasonTooLarge
 	default:
-		// A context that has ended while the ring was full, or the table of payloads.
-		if errors.Is(err, ErrPayloads) {
+		switch {
+		case errors.Is(err, ErrTooLarge):
+			reason = ReasonTooLarge
+		case errors.Is(err, ErrPayloads):
 			reason = ReasonPayloadsFull
-		} else {
+		default: // A context that has ended while the ring was full.
 			l.full.Add(1)
 			return
 		}

@@ -159,6 +159,15 @@ func (h laneHandle) refused(reason Reason, count uint64) {
 	C.corelane_lane_refused(h.c, C.uint32_t(reason), C.uint64_t(count)) // STALE: the lane is closed, and its figures are final.
 }
 
+// isTask says whether messages of a type go to handlers. An empty protocol stands for all.
+func (h routerHandle) isTask(protocol, messageType string) (bool, error) {
+	detail := newError()
+	protocolData, protocolLength := text(protocol)
+	typeData, typeLength := text(messageType)
+	found := C.corelane_router_is_task(h.c, protocolData, protocolLength, typeData, typeLength, &detail)
+	return found > 0, failure(found, &detail)
+}
+
 func (h laneHandle) cycle(worker uint32) bool {
 	return C.corelane_lane_cycle(h.c, C.uint32_t(worker)) >= 0
 }

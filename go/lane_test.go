@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -149,7 +150,7 @@ func TestFakeSizes(t *testing.T) {
 			t.Errorf("%d bytes: others", length)
 		}
 	}
-	if err := a.Submit(make([]byte, 65537), SubmitOptions{}); err != ErrTooLarge {
+	if err := a.Submit(make([]byte, 65537), SubmitOptions{}); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "65537 bytes; max_message allows 65536") {
 		t.Error(err)
 	}
 }

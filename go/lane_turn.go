@@ -26,6 +26,19 @@ func (l *Lane) Turn(worker int) (Turn, bool) {
 	return Turn{p}, true
 }
 
+// TryTurn is Turn without waiting. got says whether the goroutine has the turn, open whether the lane is open.
+func (l *Lane) TryTurn(worker int) (t Turn, got, open bool) {
+	p := &l.pairs[worker]
+	if !p.turn.TryLock() {
+		return Turn{}, false, !l.gone.Load()
+	}
+	if l.gone.Load() {
+		p.turn.Unlock()
+		return Turn{}, false, false
+	}
+	return Turn{p}, true, true
+}
+
 // End gives the turn back.
 func (t Turn) End() { t.p.turn.Unlock() }
 
@@ -45,6 +58,31 @@ func (l *Lane) Since(from uint64) time.Duration {
 // because another thread may have the worker for a moment.
 const cycles = 20
 
+// roomTries is how often Route runs the worker to make room in the ring.
+const roomTries = 4
+
+// pushQuietly pushes a message, and what waits, without a wake.
+func (p *pair) pushQuietly(c *Client, h *header, flags uint16, message []byte) (position uint64, err error) {
+	p.enter()
+	defer p.lock.Unlock()
+	if err := p.open(c); err != nil {
+		return 0, err
+	}
+	if p.pending.Load() {
+		p.flush()
+	}
+	place, err := p.claimMessage(c, h, flags, len(message))
+	if err == nil {
+		copy(place, message)
+		p.commit(c)
+	} else if err == ErrFull {
+		p.to.Refused()
+	}
+	position = p.to.Tail()
+	p.to.PublishQuietly()
+	return position, err
+}
+
 // Route is [Client.SubmitTracked] for a client of this turn's worker, and also runs the worker and polls, if the worker is
 // local. handled says that the message is handled and that its events were handed out. Otherwise the worker handles it on
 // another thread, as after SubmitTracked: the poller's Wait ends when it has.
@@ -55,22 +93,17 @@ func (t Turn) Route(c *Client, message []byte, options SubmitOptions, hand func(
 		return position, false, err
 	}
 	h, flags := options.header(c)
-	p.enter()
-	if err = p.open(c); err == nil {
-		if p.pending.Load() {
-			p.flush()
+	for try := 0; ; try++ {
+		position, err = p.pushQuietly(c, &h, flags, message)
+		if err != ErrFull || try == roomTries {
+			break
 		}
-		var place []byte
-		if place, err = p.claimMessage(c, &h, flags, len(message)); err == nil {
-			copy(place, message)
-			p.commit(c)
-		} else if err == ErrFull {
-			p.to.Refused()
+		// Other goroutines have filled the ring. The worker makes room when it runs.
+		l.calls.cycle(p.index)
+		if _, err := t.Poll(hand); err != nil {
+			break
 		}
-		position = p.to.Tail()
-		p.to.PublishQuietly()
 	}
-	p.lock.Unlock()
 	if err != nil {
 		if err == ErrStale && p.left() {
 			err = ErrClosed // The worker has ended, and its clients with it.

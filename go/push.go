@@ -1,6 +1,7 @@
 package corelane
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -343,7 +344,7 @@ func (p *pair) open(sender *Client) error {
 // before the call, so that a payload that was put is always pushed; no lock is held meanwhile.
 func (p *pair) pushLarge(sender, owner *Client, kind, flags uint16, h *header, message []byte) error {
 	if len(message) > p.lane.maxMessage {
-		return ErrTooLarge
+		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the message has %d bytes; max_message allows %d", len(message), p.lane.maxMessage)}
 	}
 	if h.stamp == 0 {
 		h.stamp = stamp.Now(p.lane.stampSource)

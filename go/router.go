@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 // [ErrStale].
 type Router struct {
 	handle routerHandle
+	logger *slog.Logger // nil: none.
 
 	lock    sync.Mutex
 	monitor *Monitor
@@ -24,7 +26,17 @@ var _ io.Closer = (*Router)(nil)
 // Option changes what [Start] starts.
 type Option func(*options)
 
-type options struct{ protocols []string }
+type options struct {
+	protocols []string
+	logger    *slog.Logger
+}
+
+func chosen(with []Option) (o options) {
+	for _, one := range with {
+		one(&o)
+	}
+	return o
+}
 
 // WithProtocol adds a protocol: the name of one that comes with the library, or the JSON text of your own
 // (docs/protocols.md).
@@ -53,20 +65,20 @@ func StartFile(path string, with ...Option) (*Router, error) {
 
 // StartText is [Start] with a configuration text: one key=value on each line; a # begins a comment.
 func StartText(config string, with ...Option) (*Router, error) {
-	var chosen options
-	for _, one := range with {
-		one(&chosen)
-	}
-	handle, err := startRouter(config, chosen.protocols)
+	o := chosen(with)
+	handle, err := startRouter(config, o.protocols)
 	if err != nil {
 		return nil, err
 	}
-	return &Router{handle: handle}, nil
+	r := &Router{handle: handle, logger: o.logger}
+	r.log(slog.LevelInfo, "the router has started", "version", Version())
+	return r, nil
 }
 
 // Drain refuses new messages and waits until every accepted message has its outcome. Events must be taken meanwhile. After
 // an error of the context the router goes on draining: stop it.
 func (r *Router) Drain(ctx context.Context) error {
+	r.log(slog.LevelInfo, "the router drains")
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for wait := time.Millisecond; ; wait = min(wait*2, 10*time.Millisecond) {
@@ -90,6 +102,17 @@ func (r *Router) Stop(ctx context.Context) error {
 	if err := r.handle.requestStop(); err != nil {
 		return err
 	}
+	began := time.Now()
+	err := r.stop(ctx)
+	if err == nil {
+		r.log(slog.LevelInfo, "the router has stopped", "took", time.Since(began))
+	} else {
+		r.log(slog.LevelError, "the router has not stopped", "took", time.Since(began), "error", err)
+	}
+	return err
+}
+
+func (r *Router) stop(ctx context.Context) error {
 	if ctx.Done() == nil {
 		return r.handle.stop(math.MaxInt64)
 	}
@@ -133,5 +156,6 @@ func (r *Router) Close() error {
 	if errors.Is(err, ErrStale) {
 		return nil
 	}
+	r.log(slog.LevelInfo, "the router is closed")
 	return err
 }

@@ -15,6 +15,8 @@ type Snapshot struct {
 	Connections ConnectionFigures `json:"connections"`
 	// The host's own metrics. Never reset.
 	Custom CustomStats `json:"custom"`
+	// Exporters, by kind: of each kind that was ever started. Never reset.
+	Exporters []ExporterStats `json:"exporters"`
 	// Number of lookups of names without a series of their own, by kind of name.
 	Folded FoldedFigures `json:"folded"`
 	// All messages: those that a router has routed, and those that the host has recorded. Null while `enable_metrics` is
@@ -37,8 +39,8 @@ type Snapshot struct {
 	SinceMilliseconds uint64 `json:"since_milliseconds"`
 	// The latest slow messages. Null while `enable_metrics` is off.
 	SlowMessages *SlowFigures `json:"slow_messages"`
-	// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports` and `system`. For a
-	// router's monitor, the router's start.
+	// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports`, `exporters` and
+	// `system`. For a router's monitor, the router's start.
 	StartedMilliseconds uint64 `json:"started_milliseconds"`
 	// The process and the machine at the last look. Null before the first look.
 	System *SystemStats `json:"system"`
@@ -373,6 +375,34 @@ type CustomSeriesStats struct {
 type CustomStats struct {
 	// All families, in the order of their declaration.
 	Families []CustomFamilyStats `json:"families"`
+}
+
+// ExporterStats: what the exporters of one kind have sent, and lost. An item is a document of Elasticsearch, or a data
+// point of OpenTelemetry.
+type ExporterStats struct {
+	// Items that were given up. Documents: the queue was full, or the exporter ended. Data points: their request failed;
+	// the next one has the same series, and newer values.
+	Dropped uint64 `json:"dropped"`
+	// Requests that failed.
+	FailedRequests uint64 `json:"failed_requests"`
+	// Why the last request failed. Null if it succeeded.
+	LastError *string `json:"last_error"`
+	// Connection events that came too fast to become documents.
+	Missed uint64 `json:"missed"`
+	// The kind: `elasticsearch` or `otlp`.
+	Name string `json:"name"`
+	// Items that the server has refused for good. The log has the reason.
+	Rejected uint64 `json:"rejected"`
+	// Items that the server had stored already: the answer to an earlier request was lost.
+	Repeated uint64 `json:"repeated"`
+	// Exporters of this kind that have not ended.
+	Running uint64 `json:"running"`
+	// Items that the server has stored.
+	Sent uint64 `json:"sent"`
+	// Documents that wait.
+	Waiting uint64 `json:"waiting"`
+	// Bytes of these documents.
+	WaitingBytes uint64 `json:"waiting_bytes"`
 }
 
 // FoldedFigures: lookups of names that have no series of their own and are counted as `other`. Each message recorded by

@@ -28,7 +28,7 @@ func (monitorHandle) recordMessage(*Message) error                       { retur
 func (monitorHandle) connect(string, string) (uint64, error)             { return 0, nil }
 func (monitorHandle) disconnect(uint64) error                            { return nil }
 func (monitorHandle) reconnected() error                                 { return nil }
-func (monitorHandle) mark(uint64, bool) error                            { return nil }
+func (monitorHandle) mark(uint64, bool, bool) error                      { return nil }
 func (monitorHandle) reset() error                                       { return nil }
 func (monitorHandle) set(string, string) error                           { return nil }
 func (monitorHandle) bytes() (uint64, error)                             { return 0, nil }
@@ -66,6 +66,22 @@ func (monitorHandle) serve(*DoorOptions, string) (doorHandle, error) {
 func (doorHandle) address() (string, error) { return "", ErrUnsupported }
 func (doorHandle) setReady(string) error    { return ErrUnsupported }
 func (doorHandle) release() error           { return nil }
+
+// exporterHandle does not exist: see Stub.
+type exporterHandle struct{}
+
+func (monitorHandle) exportToElasticsearch(*ElasticsearchOptions) (exporterHandle, error) {
+	return exporterHandle{}, ErrUnsupported
+}
+
+func (monitorHandle) exportToOTLP(*OTLPOptions, string, string) (exporterHandle, error) {
+	return exporterHandle{}, ErrUnsupported
+}
+
+func (exporterHandle) figures() (ExporterFigures, error) { return ExporterFigures{}, ErrUnsupported }
+func (exporterHandle) lastError() (string, error)        { return "", ErrUnsupported }
+func (exporterHandle) stop(time.Duration) error          { return ErrUnsupported }
+func (exporterHandle) release() error                    { return nil }
 
 // answer has no page. Prometheus gets no figures, and no error.
 func (monitorHandle) answer(request *httpRequest) (httpReply, error) {

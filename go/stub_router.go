@@ -17,12 +17,13 @@ func noRouter() error {
 }
 
 // No router exists in a stub build, so nobody can reach these.
-func (routerHandle) drain() error                { return ErrUnsupported }
-func (routerHandle) requestStop() error          { return ErrUnsupported }
-func (routerHandle) release() error              { return ErrUnsupported }
-func (routerHandle) stop(time.Duration) error    { return ErrUnsupported }
-func (routerHandle) setActiveWorkers(int) error  { return ErrUnsupported }
-func (routerHandle) prometheus() (string, error) { return "", ErrUnsupported }
+func (routerHandle) drain() error                        { return ErrUnsupported }
+func (routerHandle) requestStop() error                  { return ErrUnsupported }
+func (routerHandle) release() error                      { return ErrUnsupported }
+func (routerHandle) stop(time.Duration) error            { return ErrUnsupported }
+func (routerHandle) setActiveWorkers(int) error          { return ErrUnsupported }
+func (routerHandle) isTask(string, string) (bool, error) { return false, ErrUnsupported }
+func (routerHandle) prometheus() (string, error)         { return "", ErrUnsupported }
 
 func libraryVersion() uint32 { return 0 }
 

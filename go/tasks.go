@@ -3,8 +3,13 @@ package corelane
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +24,7 @@ type Handler func(ctx context.Context, task *Task) error
 
 // Handlers are the handlers of a router, by the message's type: "protocol/type" or "type" for every protocol. The handler
 // under "" takes all other types. Only types with the action `host` reach a handler (docs/protocols.md). A message of such a
-// type without a handler fails as handler_failed. The names are not checked: one that no protocol has is never called.
+// type without a handler fails as handler_failed.
 type Handlers map[string]Handler
 
 // FailedWith is an error with which a handler fails its message for a given reason.
@@ -120,20 +125,28 @@ const taskBatchSize = 64
 // Serve starts a router whose workers run handlers in Go. The context ends with Close; handlers get it. Everything else is as
 // with [Start]: open lanes, connect clients, poll their events.
 //
+// ErrNotFound: a handler for a type that no protocol of the router lists. ErrInvalid: one for a type with another action.
+//
 // Each worker occupies a thread while it waits, as a worker of the library does.
 func Serve(ctx context.Context, config Config, handlers Handlers, with ...Option) (*Served, error) {
 	text, err := config.text()
 	if err != nil {
 		return nil, err
 	}
-	var chosen options
-	for _, one := range with {
-		one(&chosen)
-	}
-	router, workers, err := buildServed(text, chosen.protocols)
+	o := chosen(with)
+	router, workers, err := buildServed(text, o.protocols)
 	if err != nil {
 		return nil, err
 	}
+	if err := router.checkHandlers(handlers); err != nil {
+		for _, worker := range workers {
+			worker.release()
+		}
+		_ = router.Close()
+		return nil, err
+	}
+	router.logger = o.logger
+	router.log(slog.LevelInfo, "the router has started", "version", Version(), "handlers", len(handlers), "workers", len(workers))
 	ctx, cancel := context.WithCancel(ctx)
 	s := &Served{Router: router, handlers: handlers, workers: workers, cancel: cancel}
 	for _, worker := range workers {
@@ -141,6 +154,30 @@ func Serve(ctx context.Context, config Config, handlers Handlers, with ...Option
 		go s.drive(ctx, worker)
 	}
 	return s, nil
+}
+
+// checkHandlers refuses a handler that would never be called.
+func (r *Router) checkHandlers(handlers Handlers) error {
+	for _, name := range slices.Sorted(maps.Keys(handlers)) {
+		if name == "" {
+			continue
+		}
+		if handlers[name] == nil {
+			return &Error{Code: CodeInvalid, Message: fmt.Sprintf("the handler %q is nil", name)}
+		}
+		protocol, messageType, named := strings.Cut(name, "/")
+		if !named {
+			protocol, messageType = "", name
+		}
+		isTask, err := r.handle.isTask(protocol, messageType)
+		if err == nil && !isTask {
+			err = &Error{Code: CodeInvalid, Message: fmt.Sprintf("the type's action is not host: set it to host in the protocol's description, so that messages of %q reach a handler", name)}
+		}
+		if err != nil {
+			return fmt.Errorf("the handler %q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // OnPanic sets a function that is told of a handler's panic, on the worker's goroutine. Set it before the first message.

@@ -438,6 +438,35 @@ impl Router {
             .inspect_err(|_| seat.release())
     }
 
+    /// Whether messages of a type become tasks of the host: in one protocol, or in any if `protocol` is empty.
+    ///
+    /// # Errors
+    /// A text that names what is listed, if the protocol or the type is not.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn is_task(&self, protocol: &str, name: &str) -> Result<bool, String> {
+        let all = || self.shared.protocols.iter().map(|entry| &entry.rules);
+        let meant: Vec<_> = all().filter(|rules| protocol.is_empty() || rules.name() == protocol).collect();
+        if meant.is_empty() {
+            let names: Vec<_> = all().map(ProtocolRules::name).collect();
+            return Err(format!("{protocol:?} is no protocol of this router; it has {}", names.join(", ")));
+        }
+        let is_host = |action: &Action| matches!(action, Action::Host { .. });
+        if meant.iter().any(|rules| rules.unknown().as_ref().is_some_and(is_host)) {
+            return Ok(true);
+        }
+        let types = || meant.iter().flat_map(|rules| rules.types());
+        let mut actions = types().filter(|(one, _)| one == name).map(|(_, action)| *action).peekable();
+        if actions.peek().is_none() {
+            let mut names: Vec<_> =
+                types().filter(|(_, action)| is_host(action)).map(|(one, _)| one.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let list = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(format!("no protocol lists the type {name:?}; types with the action host: {list}"));
+        }
+        Ok(actions.any(|action| is_host(&action)))
+    }
+
     /// Opens a lane, for a host in another language. See `lane`.
     #[cfg(not(corelane_loom))]
     pub(crate) fn lane(&self) -> Result<lane::handle::Lane, PortError> {

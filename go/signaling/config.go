@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strconv"
 	"time"
+
+	corelane "github.com/corelane/corelane/go"
 )
 
 // PerformanceMonitorConfig configures a [PerformanceMonitor]. A number that is 0 has the default of
@@ -41,6 +43,8 @@ type PerformanceMonitorConfig struct {
 
 	// Logger is used with EnableLogging; nil is slog.Default().
 	Logger *slog.Logger
+	// Elasticsearch is the server of ExportToElasticsearch; nil is that of the environment variable ELASTICSEARCH_URL.
+	Elasticsearch *corelane.ElasticsearchOptions
 }
 
 // DefaultPerformanceMonitorConfig returns the defaults, for a server with up to 1,000 connections.

@@ -93,6 +93,8 @@ func (r *ConcurrentMessageRouter) refused(message []byte, clientID string, err e
 	switch {
 	case errors.Is(err, corelane.ErrFull):
 		reason = "queue_full"
+	case errors.Is(err, errWaited):
+		reason = corelane.ReasonExpired.String()
 	case errors.Is(err, corelane.ErrPayloads):
 		reason = corelane.ReasonPayloadsFull.String()
 	case errors.Is(err, corelane.ErrClosed), errors.Is(err, corelane.ErrCorrupt):

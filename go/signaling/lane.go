@@ -26,6 +26,7 @@ type lane struct {
 	monitor *corelane.Monitor
 	owner   *ConcurrentMessageRouter
 	limit   time.Duration // How long a caller waits.
+	wait    time.Duration // How long its message waits for the worker.
 	// callers is how many callers may wait; negative for any number. The workers are not told of this limit, because they tell
 	// a client's refusals together, and a caller must know its own.
 	callers int64
@@ -61,6 +62,7 @@ func openLane(owner *ConcurrentMessageRouter, monitor PerformanceMonitorConfig) 
 		return nil, err
 	}
 	l := &lane{router: router, owner: owner, limit: owner.config.MaxQueueWaitTime + owner.config.ProcessingTimeout,
+		wait:    owner.config.MaxQueueWaitTime,
 		callers: int64(monitor.MaxConcurrentMessages), ended: make(chan struct{})}
 	if l.lane, err = router.OpenLane(); err == nil {
 		l.monitor, err = router.Monitor()
@@ -107,9 +109,9 @@ func (l *lane) route(ctx context.Context, client *corelane.Client, message []byt
 		}
 	}
 	worker := client.Worker()
-	turn, open := l.lane.Turn(worker)
-	if !open {
-		return nil, 0, corelane.ErrClosed
+	turn, err := l.turn(ctx, worker, stamp)
+	if err != nil {
+		return nil, 0, err
 	}
 	f := &l.files[worker]
 	if f.own == nil {
@@ -148,6 +150,31 @@ func (l *lane) route(ctx context.Context, client *corelane.Client, message []byt
 	reason, err := c.reason, c.err
 	l.calls.give(c)
 	return result, reason, err
+}
+
+// errWaited: the message has waited for its worker for longer than MaxQueueWaitTime.
+var errWaited = errors.New("signaling: the message has waited for too long")
+
+// turn waits for a worker's turn. Usually the one that has it gives it back at once, or has lost its processor to this goroutine.
+// It does not if a host's function blocks, which must not keep callers without an end.
+func (l *lane) turn(ctx context.Context, worker int, stamp uint64) (corelane.Turn, error) {
+	for try := 0; ; try++ {
+		turn, got, open := l.lane.TryTurn(worker)
+		switch {
+		case got:
+			return turn, nil
+		case !open:
+			return turn, corelane.ErrClosed
+		case try < 100:
+			runtime.Gosched()
+			continue
+		case ctx.Err() != nil:
+			return turn, ctx.Err()
+		case l.lane.Since(stamp) > l.wait:
+			return turn, errWaited
+		}
+		time.Sleep(min(time.Duration(try-99)*20*time.Microsecond, time.Millisecond))
+	}
 }
 
 // result returns memory for a result.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,10 @@ type PerformanceMonitor struct {
 
 	callbacks listeners
 	fallback  fallbacks
+
+	exporter   *corelane.Exporter
+	exported   *corelane.ElasticsearchOptions
+	lastExport corelane.ExporterFigures
 }
 
 // connection is one that the host has told by RecordConnectionEvent.
@@ -117,7 +122,14 @@ func (pm *PerformanceMonitor) Stop() {
 	if pm.end != nil {
 		pm.end()
 	}
+	exporter := pm.exporter
 	pm.lock.Unlock()
+	if exporter != nil {
+		figures := pm.endExport(exporter)
+		pm.lock.Lock()
+		pm.exporter, pm.lastExport = nil, figures
+		pm.lock.Unlock()
+	}
 	last, _ := core.Snapshot()
 	metrics, _ := core.Metrics()
 	pm.lock.Lock()
@@ -385,6 +397,11 @@ func (pm *PerformanceMonitor) adopt(router *ConcurrentMessageRouter, core *corel
 	if pm.started {
 		pm.callbacks.listen(core)
 	}
+	if before := pm.exporter; before != nil {
+		// What waits of the monitor before is sent meanwhile.
+		go pm.endExport(before)
+		pm.exporter, _ = core.ExportToElasticsearch(*pm.exported) // The same options.
+	}
 	return old.Close()
 }
 
@@ -494,9 +511,63 @@ func (pm *PerformanceMonitor) PrometheusHandler() http.Handler {
 	})
 }
 
-// ExportToElasticsearch returns an error that is [errors.ErrUnsupported]: the Go module has no export to Elasticsearch. Rust
-// programs have one (docs/guide.md).
+// ExportToElasticsearch starts to send figures, alerts, slow messages, connections and reports to Elasticsearch or OpenSearch,
+// until Stop. The server is that of the field Elasticsearch of the configuration; without it, that of the environment variable
+// ELASTICSEARCH_URL, with ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD. It need not be there yet.
+// A second call does nothing. ExportFigures says what was sent and lost.
 func (pm *PerformanceMonitor) ExportToElasticsearch() error {
-	return fmt.Errorf("signaling: the Go module has no export to Elasticsearch; use ExportToPrometheus or GetStats: %w",
-		errors.ErrUnsupported)
+	pm.lock.Lock()
+	defer pm.lock.Unlock()
+	core := pm.now.Load()
+	if pm.err != nil || core == nil {
+		return cmp.Or(pm.err, ErrStopped)
+	}
+	if pm.exporter != nil {
+		return nil
+	}
+	options := pm.config.Elasticsearch
+	if options == nil {
+		options = &corelane.ElasticsearchOptions{
+			URL: os.Getenv("ELASTICSEARCH_URL"), APIKey: os.Getenv("ELASTICSEARCH_API_KEY"),
+			User: os.Getenv("ELASTICSEARCH_USER"), Password: os.Getenv("ELASTICSEARCH_PASSWORD"),
+		}
+	}
+	if options.URL == "" {
+		return errors.New("signaling: no server to export to: set PerformanceMonitorConfig.Elasticsearch or ELASTICSEARCH_URL")
+	}
+	exporter, err := core.ExportToElasticsearch(*options)
+	if err != nil {
+		return fmt.Errorf("signaling: no export to Elasticsearch: %w", err)
+	}
+	pm.exporter, pm.exported = exporter, options
+	return nil
+}
+
+// ExportFigures returns what ExportToElasticsearch has sent and lost; the error is that of the last request. After Stop it
+// returns the last figures.
+func (pm *PerformanceMonitor) ExportFigures() (corelane.ExporterFigures, error) {
+	pm.lock.Lock()
+	defer pm.lock.Unlock()
+	if pm.exporter == nil {
+		return pm.lastExport, nil
+	}
+	figures, err := pm.exporter.Figures()
+	if err == nil {
+		err = pm.exporter.LastError()
+	}
+	return figures, err
+}
+
+// exportTimeout is how long Stop waits for the last documents.
+const exportTimeout = 5 * time.Second
+
+// endExport sends what waits and ends the exporter. The caller does not hold the lock, unless no other goroutine can wait for it
+// for long.
+func (pm *PerformanceMonitor) endExport(exporter *corelane.Exporter) (figures corelane.ExporterFigures) {
+	ctx, cancel := context.WithTimeout(context.Background(), exportTimeout)
+	defer cancel()
+	_ = exporter.Stop(ctx)
+	figures, _ = exporter.Figures()
+	_ = exporter.Close()
+	return figures
 }

@@ -3,8 +3,11 @@ package signaling
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -476,10 +479,47 @@ func (l locked) Write(p []byte) (int, error) {
 	return l.to.Write(p)
 }
 
-func TestElasticsearchIsNotThereYet(t *testing.T) {
-	pm := NewPerformanceMonitor(nil)
+// TestExportToElasticsearch: documents come, also after a router has taken the monitor over, and Stop sends the last ones.
+func TestExportToElasticsearch(t *testing.T) {
+	var bulks atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		if r.URL.Path != "/_bulk" {
+			_, _ = io.WriteString(w, `{"acknowledged":true}`)
+			return
+		}
+		bulks.Add(1)
+		items := strings.Repeat(`{"create":{"status":201}},`, bytes.Count(text, []byte("\n"))/2)
+		_, _ = io.WriteString(w, `{"items":[`+strings.TrimSuffix(items, ",")+"]}")
+	}))
+	defer server.Close()
+	t.Setenv("ELASTICSEARCH_URL", "")
+	config := DefaultPerformanceMonitorConfig()
+	pm := NewPerformanceMonitor(config)
 	defer pm.Stop()
-	if err := pm.ExportToElasticsearch(); !errors.Is(err, errors.ErrUnsupported) {
-		t.Error(err)
+	if err := pm.ExportToElasticsearch(); err == nil || !strings.Contains(err.Error(), "ELASTICSEARCH_URL") {
+		t.Fatal(err)
+	}
+	t.Setenv("ELASTICSEARCH_URL", server.URL)
+	for range 2 {
+		if err := pm.ExportToElasticsearch(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewConcurrentMessageRouter(nil, nil, pm)
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	r.Stop()
+	pm.Stop()
+	figures, err := pm.ExportFigures()
+	if err != nil || figures.Sent == 0 || figures.Dropped != 0 || bulks.Load() == 0 {
+		t.Fatalf("%+v %v", figures, err)
+	}
+	if err := pm.ExportToElasticsearch(); !errors.Is(err, ErrStopped) {
+		t.Fatal(err)
 	}
 }

@@ -287,7 +287,12 @@ func (r *ConcurrentMessageRouter) announce(clientID, application string) bool {
 
 // mark marks the connection of a client as healthy or not.
 func (r *ConcurrentMessageRouter) mark(clientID string, healthy bool) error {
-	return errors.ErrUnsupported
+	l := r.running.Load()
+	found, known := r.clients.Load(clientID)
+	if l == nil || !known {
+		return ErrStopped
+	}
+	return l.monitor.Mark(found.(*routed).client.ID(), healthy)
 }
 
 func (r *ConcurrentMessageRouter) baseSink(clientID string) sink {

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -478,5 +479,175 @@ func TestACallThatIsTooOldEnds(t *testing.T) {
 	l.calls.give(c)
 	if _, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMaxQueueWaitTime: a message that its worker takes too late goes to the base router, and so does one that never gets to its
+// worker. Both wait here because the test has the worker's turn, as a host's function has that blocks.
+func TestMaxQueueWaitTime(t *testing.T) {
+	config := DefaultConcurrentRouterConfig()
+	config.WorkerCount, config.MaxQueueWaitTime = 1, 50*time.Millisecond
+	base := &standard{}
+	r := routing(t, base, config, nil)
+	if _, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	l := r.running.Load()
+	turn, _ := l.lane.Turn(0)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancelled := make(chan error, 1)
+	go func() {
+		_, err := r.RouteMessageContext(ctx, []byte(`{"type":"ping"}`), "ann")
+		cancelled <- err
+	}()
+	cancel()
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	began := time.Now()
+	result, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann")
+	if waited := time.Since(began); err != nil || !result.Fallback || result.FallbackReason != "expired" || waited < 50*time.Millisecond || waited > 5*time.Second {
+		t.Errorf("%+v %v after %v", result, err, waited)
+	}
+	// It is in the ring, and the worker comes too late.
+	client, err := r.client(l, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.calls.take()
+	var handled bool
+	for try := 0; ; try++ { // The keeper may come between.
+		_, handled, err = turn.Route(client.client, []byte(`{"type":"ping"}`), corelane.SubmitOptions{
+			Correlation: c.number(), TellFailed: true, Stamp: l.lane.Stamp() - uint64(float64(10*time.Second)/rate(l)),
+		}, l.hand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if handled || try > 100 {
+			break
+		}
+	}
+	if !handled || c.reason != corelane.ReasonExpired {
+		t.Errorf("%v %v", handled, c.reason)
+	}
+	turn.End()
+	if got := r.Monitor().GetRoutingStats().Fallbacks["expired"]; got != 1 {
+		t.Error(got)
+	}
+}
+
+// rate is how many nanoseconds a tick of the stamps takes.
+func rate(l *lane) float64 {
+	stamp, now := l.lane.Stamp(), time.Now()
+	time.Sleep(10 * time.Millisecond)
+	return float64(time.Since(now)) / float64(l.lane.Stamp()-stamp)
+}
+
+// TestProcessingTimeout: a message whose worker takes it and does not end gives ErrTimeout, and the base router is not called.
+// The worker's thread cannot be stopped from outside, so the test files a call for a position that never comes.
+func TestProcessingTimeout(t *testing.T) {
+	config := DefaultConcurrentRouterConfig()
+	config.WorkerCount, config.MaxQueueWaitTime, config.ProcessingTimeout = 1, 100*time.Millisecond, 200*time.Millisecond
+	r := routing(t, &standard{}, config, nil)
+	l := r.running.Load()
+	began := time.Now()
+	c := l.calls.take()
+	l.filed.Add(1)
+	turn, _ := l.lane.Turn(0)
+	l.files[0].calls = append(l.files[0].calls, filed{1 << 62, c})
+	turn.End()
+	l.lane.Wake()
+	<-c.done
+	if took := time.Since(began); !errors.Is(c.err, ErrTimeout) || took < 300*time.Millisecond || took > 5*time.Second {
+		t.Error(c.err, took)
+	}
+}
+
+// TestMarkOfARoutersClient: the mark reaches the figures of the router's client.
+func TestMarkOfARoutersClient(t *testing.T) {
+	r := routing(t, &standard{}, nil, nil)
+	pm := r.Monitor()
+	if err := pm.RecordConnectionEvent("connect", "ann", "web"); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []string{"unhealthy", "healthy"} {
+		if err := pm.RecordConnectionEvent(event, "ann", "web"); err != nil {
+			t.Fatal(event, err)
+		}
+		clients, err := pm.now.Load().Clients("ann")
+		if err != nil || len(clients) != 1 || clients[0].Healthy != (event == "healthy") {
+			t.Fatalf("%s: %+v %v", event, clients, err)
+		}
+	}
+}
+
+// TestCallersAndSubmittersShareWorkers: messages of callers and of SubmitMessage at once: each client gets its
+// messages in order, and each caller its result.
+func TestCallersAndSubmittersShareWorkers(t *testing.T) {
+	config := DefaultConcurrentRouterConfig()
+	config.WorkerCount = 2
+	r := routing(t, &standard{}, config, nil)
+	const clients, rounds = 8, 300
+	var inside [clients]atomic.Int32
+	var next [clients][clients]int
+	var got atomic.Int64
+	for i := range clients {
+		err := r.Connect(fmt.Sprint("c", i), "", func(message []byte) {
+			if inside[i].Add(1) != 1 {
+				t.Error("two deliveries to one client at once")
+			}
+			defer inside[i].Add(-1)
+			var m struct {
+				From string
+				ID   int
+			}
+			if err := json.Unmarshal(message, &m); err != nil {
+				t.Error(err)
+				return
+			}
+			from := int(m.From[1] - '0')
+			if m.ID != next[i][from] {
+				t.Errorf("%s to c%d: %d, not %d", m.From, i, m.ID, next[i][from])
+			}
+			next[i][from]++
+			got.Add(1)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for n := range rounds {
+				for to := range clients {
+					message := []byte(fmt.Sprintf(`{"type":"offer","to":"c%d","id":%d}`, to, n))
+					if i%2 == 0 {
+						if result, err := r.RouteMessage(message, fmt.Sprint("c", i)); err != nil || result.Fallback {
+							t.Errorf("%+v %v", result, err)
+							return
+						}
+						continue
+					}
+					err := r.SubmitMessage(message, fmt.Sprint("c", i))
+					for errors.Is(err, corelane.ErrFull) {
+						time.Sleep(20 * time.Microsecond)
+						err = r.SubmitMessage(message, fmt.Sprint("c", i))
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		}()
+	}
+	all.Wait()
+	for deadline := time.Now().Add(20 * time.Second); got.Load() < clients*clients*rounds; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(got.Load())
+		}
 	}
 }

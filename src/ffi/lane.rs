@@ -482,6 +482,37 @@ pub unsafe extern "C" fn corelane_lane_message_type(
     })
 }
 
+/// Says whether messages of a type become tasks of the host: 1 if the type's action is `host`, in the named protocol, or with an
+/// empty `protocol` in any; 0 if the type is listed with other actions only.
+///
+/// Any thread. Does not block. CORELANE_NOT_FOUND (no such protocol, or none that lists the type; the error names the nearest),
+/// CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+///
+/// # Safety
+/// `protocol` and `name` are texts; `error` is NULL or a corelane_error with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_router_is_task(
+    router: CorelaneRouter,
+    protocol: *const c_char,
+    protocol_length: usize,
+    name: *const c_char,
+    name_length: usize,
+    error: *mut CorelaneError,
+) -> i32 {
+    let look = || -> Outcome {
+        // SAFETY: the caller upholds the same contract.
+        let protocol = unsafe { text("protocol", protocol, protocol_length) }?;
+        // SAFETY: as above.
+        let name = unsafe { text("name", name, name_length) }?;
+        ROUTERS.enter_shared(router.value, |router| {
+            let found = router.is_task(protocol, name);
+            found.map(i64::from).map_err(|why| Failure::new(CorelaneStatus::NotFound, why))
+        })
+    };
+    // SAFETY: the caller upholds the same contract.
+    unsafe { guard(error, look) }
+}
+
 /// Puts a payload that is too large for a record into the table, on its way to a worker. Then push its number and its length,
 /// with the flag OWNED. The bytes are copied. If the record is not pushed, take the payload back with `corelane_lane_take`.
 ///

@@ -273,6 +273,25 @@ pub unsafe extern "C" fn corelane_histogram_record(histogram: CorelaneHistogram,
     answer(|| with_series(&HISTOGRAMS, &OWN_HISTOGRAMS, histogram.value, |one| one.record(value)))
 }
 
+/// `corelane_histogram_record` of `count` values, at a lower cost for each.
+///
+/// Any thread. Does not block. CORELANE_STALE, CORELANE_NULL (`values`).
+///
+/// # Safety
+/// `values` points at `count` values, and may be NULL if that is 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_histogram_record_all(
+    histogram: CorelaneHistogram,
+    values: *const u64,
+    count: usize,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let values = unsafe { slice("values", values, count) }?;
+        with_series(&HISTOGRAMS, &OWN_HISTOGRAMS, histogram.value, |one| one.record_all(values))
+    })
+}
+
 /// Releases a handle of a counter. The counter stays in the monitor's figures.
 ///
 /// Any thread. Does not block. CORELANE_STALE the second time.

@@ -117,6 +117,26 @@ impl Histogram {
         self.count_shared(Bucketed::new(value));
     }
 
+    /// [`record_shared_to_end`](Self::record_shared_to_end) of many values: the sum and the generation change once.
+    #[cfg(not(corelane_loom))]
+    pub(crate) fn record_all_shared_to_end(&self, values: impl Iterator<Item = u64>) {
+        let (mut sum, mut count) = (0u64, 0);
+        for value in values {
+            sum = sum.saturating_add(value);
+            count += 1;
+            let Bucketed { nanoseconds, cell } = Bucketed::new(value);
+            self.maximum.raise_shared(nanoseconds);
+            self.minimum.lower_shared(nanoseconds);
+            if let Some(cell) = self.cells.get(cell) {
+                cell.add_shared(1);
+            }
+        }
+        if count > 0 {
+            self.sum.add_shared_to_end(sum);
+            self.generation.add_shared(count); // Last: who sees it collects the cells.
+        }
+    }
+
     #[cfg(not(corelane_loom))]
     fn count_shared(&self, Bucketed { nanoseconds, cell }: Bucketed) {
         self.maximum.raise_shared(nanoseconds);

@@ -204,6 +204,18 @@ int32_t corelane_lane_message_type(struct corelane_lane lane,
                                    size_t name_length,
                                    corelane_message_type *out_type);
 
+// Says whether messages of a type become tasks of the host: 1 if the type's action is `host`, in the named protocol, or with an
+// empty `protocol` in any; 0 if the type is listed with other actions only.
+//
+// Any thread. Does not block. CORELANE_NOT_FOUND (no such protocol, or none that lists the type; the error names the nearest),
+// CORELANE_INVALID (not UTF-8), CORELANE_STALE.
+int32_t corelane_router_is_task(corelane_router router,
+                                const char *protocol,
+                                size_t protocol_length,
+                                const char *name,
+                                size_t name_length,
+                                corelane_error *error);
+
 // Puts a payload that is too large for a record into the table, on its way to a worker. Then push its number and its length,
 // with the flag OWNED. The bytes are copied. If the record is not pushed, take the payload back with `corelane_lane_take`.
 //

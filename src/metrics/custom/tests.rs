@@ -192,3 +192,24 @@ fn what_is_no_number_leaves_a_gauge_as_it_was_and_is_counted() {
     gauge.add(f64::NEG_INFINITY);
     assert_eq!(shown(), (Some(f64::INFINITY), 3));
 }
+
+#[test]
+fn many_values_at_once_are_as_many_single_ones() {
+    let customs = Customs::new(10);
+    let wait = |name: &str| {
+        customs.histogram(&Descriptor::new(name, "A wait.").unit("seconds")).unwrap().with(&[]).unwrap()
+    };
+    let (one, all) = (wait("one_wait_seconds"), wait("all_wait_seconds"));
+    let values = [1000, 5, 1 << 63, 70_000_000, 5];
+    values.iter().for_each(|value| one.record(*value));
+    all.record_all(&values);
+    all.record_all(&[]);
+    let text = |wait: &CustomHistogram| {
+        let Cells::Histogram(values) = &*wait.0 else { panic!() };
+        let mut into = crate::metrics::Distribution::default();
+        values.histogram.collect(0, &mut into);
+        (format!("{into:?}"), values.histogram.generation(), values.ignored.get())
+    };
+    assert_eq!(text(&one), text(&all));
+    assert_eq!(text(&all).1, 4);
+}
