@@ -108,12 +108,12 @@ type Client struct {
 	owed                    bool
 	nextOwed, nextLeaving   *Client
 
-	// The poller's: deliveries handed out.
-	handed uint64
+	// Deliveries handed out. Those from several workers may be handed out at once.
+	handed atomic.Uint64
 	// One delivery at a time is sampled, to time its write: when it was handed out, and how many were handed out up to it.
 	// The poller sets them, and the acknowledgement that covers the delivery clears them.
 	sampledAt atomic.Uint64
-	sample    uint64
+	sample    atomic.Uint64
 }
 
 // ID is the client's number.
@@ -239,7 +239,7 @@ func (p *pair) owe(c *Client, messages, bytes uint64) {
 	c.owedMessages = min(c.owedMessages+messages, 1<<40)
 	c.owedBytes = min(c.owedBytes+bytes, 1<<40)
 	c.acknowledged += messages
-	if at := c.sampledAt.Load(); at != 0 && c.acknowledged >= c.sample {
+	if at := c.sampledAt.Load(); at != 0 && c.acknowledged >= c.sample.Load() {
 		if c.owedStamp == 0 {
 			c.owedStamp = at
 		}

@@ -122,7 +122,9 @@ func (s *bulkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestFiguresGoToElasticsearch(t *testing.T) {
 	needLibrary(t)
 	server, url := newBulkServer(t, "ApiKey c2VjcmV0")
+	server.lock.Lock()
 	server.away = 1
+	server.lock.Unlock()
 	monitor := startMonitor(t, nil)
 	if _, err := monitor.ExportToElasticsearch(corelane.ElasticsearchOptions{URL: "nonsense"}); !errors.Is(err, corelane.ErrInvalid) {
 		t.Fatal(err)

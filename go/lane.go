@@ -543,13 +543,13 @@ func (l *Lane) handOut(o *outbox, p *pair, record rings.Record, now uint64, buff
 			case lost:
 				// The client has not got it, so its credit comes back.
 				discarded++
-				c.handed++
+				c.handed.Add(1)
 				c.Acknowledge(1, credit)
 				continue
 			case kind == EventMessage || kind == EventExpired:
-				c.handed++
+				handed := c.handed.Add(1)
 				if c.sampledAt.Load() == 0 {
-					c.sample = c.handed
+					c.sample.Store(handed)
 					c.sampledAt.Store(now)
 				}
 			case kind == EventClosed:

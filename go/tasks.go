@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,6 +89,9 @@ type TaskFigures struct {
 	Handled, Failed, Panicked uint64
 	// Batches counts the calls that took messages and gave their outcomes back.
 	Batches uint64
+	// Stalled counts messages whose handler has taken longer than `processing_timeout_ms`. With [WithLogger] each is logged,
+	// while the handler runs.
+	Stalled uint64
 }
 
 // Served is a router whose messages Go handles: each of its workers runs on a goroutine, and takes its messages in batches,
@@ -99,6 +103,10 @@ type Served struct {
 	running                            sync.WaitGroup
 	cancel                             context.CancelFunc
 	handled, failed, panicked, batches atomic.Uint64
+	stalled                            atomic.Uint64
+	// busy has, for each worker, when its present handler began, in nanoseconds since began; 0 for none.
+	busy  []atomic.Int64
+	began time.Time
 	// Panicked, if set, is told what a handler has panicked with, on the worker's goroutine.
 	panics func(task *Task, value any, stack []byte)
 }
@@ -148,12 +156,48 @@ func Serve(ctx context.Context, config Config, handlers Handlers, with ...Option
 	router.logger = o.logger
 	router.log(slog.LevelInfo, "the router has started", "version", Version(), "handlers", len(handlers), "workers", len(workers))
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Served{Router: router, handlers: handlers, workers: workers, cancel: cancel}
-	for _, worker := range workers {
-		s.running.Add(1)
-		go s.drive(ctx, worker)
+	s := &Served{
+		Router: router, handlers: handlers, workers: workers, cancel: cancel, busy: make([]atomic.Int64, len(workers)),
+		began: time.Now().Add(-time.Nanosecond),
 	}
+	for at, worker := range workers {
+		s.running.Add(1)
+		go s.drive(ctx, at, worker)
+	}
+	go s.watch(ctx, processingTimeout(config))
 	return s, nil
+}
+
+// processingTimeout is the value of the configuration, which the library has checked.
+func processingTimeout(config Config) time.Duration {
+	if milliseconds, err := strconv.ParseInt(strings.TrimSpace(config["processing_timeout_ms"]), 10, 64); err == nil {
+		return time.Duration(milliseconds) * time.Millisecond
+	}
+	return 30 * time.Second
+}
+
+// watch counts and logs handlers that take too long, each once, until the context ends.
+func (s *Served) watch(ctx context.Context, limit time.Duration) {
+	told := make([]int64, len(s.busy))
+	ticks := time.NewTicker(min(max(limit/4, time.Millisecond), time.Second))
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		for at := range s.busy {
+			since := s.busy[at].Load()
+			took := time.Since(s.began) - time.Duration(since)
+			if since == 0 || since == told[at] || took < limit {
+				continue
+			}
+			told[at] = since
+			s.stalled.Add(1)
+			s.log(slog.LevelWarn, "a handler takes longer than processing_timeout_ms", "worker", at, "took", took)
+		}
+	}
 }
 
 // checkHandlers refuses a handler that would never be called.
@@ -185,7 +229,7 @@ func (s *Served) OnPanic(told func(task *Task, value any, stack []byte)) { s.pan
 
 // Figures returns what the handlers have done so far.
 func (s *Served) Figures() TaskFigures {
-	return TaskFigures{Handled: s.handled.Load(), Failed: s.failed.Load(), Panicked: s.panicked.Load(), Batches: s.batches.Load()}
+	return TaskFigures{Handled: s.handled.Load(), Failed: s.failed.Load(), Panicked: s.panicked.Load(), Batches: s.batches.Load(), Stalled: s.stalled.Load()}
 }
 
 // Close stops the router, waits for the handlers that run, and releases everything. A second call returns nil.
@@ -199,7 +243,7 @@ func (s *Served) Close() error {
 	return errors.Join(err, s.Router.Close())
 }
 
-func (s *Served) drive(ctx context.Context, worker taskWorker) {
+func (s *Served) drive(ctx context.Context, number int, worker taskWorker) {
 	defer s.running.Done()
 	defer worker.release()
 	// The worker's calls block; a thread of its own spares the others of the scheduler.
@@ -218,13 +262,15 @@ func (s *Served) drive(ctx context.Context, worker taskWorker) {
 			return // The router has stopped.
 		}
 		for at := range n {
-			s.handle(ctx, &batch.tasks[at], answers)
+			s.handle(ctx, &s.busy[number], &batch.tasks[at], answers)
 		}
 	}
 }
 
-func (s *Served) handle(ctx context.Context, task *Task, answers *taskAnswers) {
+func (s *Served) handle(ctx context.Context, busy *atomic.Int64, task *Task, answers *taskAnswers) {
 	start := time.Now()
+	busy.Store(int64(start.Sub(s.began)))
+	defer busy.Store(0)
 	task.answers, task.relay, task.first = answers, false, len(answers.sends)
 	reason := s.outcome(ctx, task)
 	if reason != ReasonNone { // What a failed message would have sent is not sent.

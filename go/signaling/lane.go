@@ -361,7 +361,7 @@ func (l *lane) handle(e *corelane.Event) {
 	case corelane.EventClosed:
 		if c != nil {
 			l.owner.clients.CompareAndDelete(c.name, c)
-			c.sink.closed(corelane.ReasonNone)
+			c.end()
 		}
 	}
 }

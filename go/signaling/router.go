@@ -95,13 +95,23 @@ type routed struct {
 	// implicit: RouteMessage has connected it.
 	implicit bool
 	lock     sync.Mutex
+	ended    bool
 }
 
 // deliver gives the sink one message at a time.
 func (c *routed) deliver(message []byte) bool {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	return c.sink.deliver(message)
+	return c.ended || c.sink.deliver(message)
+}
+
+// end tells the sink of the client's end. Another goroutine may be about to deliver what another worker has sent: it does not
+// after this.
+func (c *routed) end() {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.ended = true
+	c.sink.closed(corelane.ReasonNone)
 }
 
 // sink is where a client's events go, on the goroutine of a caller of RouteMessage, or of the router.
