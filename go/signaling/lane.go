@@ -165,7 +165,9 @@ func (l *lane) turn(ctx context.Context, worker int, stamp uint64) (corelane.Tur
 			return turn, nil
 		case !open:
 			return turn, corelane.ErrClosed
-		case try < 100:
+		case try < looks:
+			continue
+		case try < looks+10:
 			runtime.Gosched()
 			continue
 		case ctx.Err() != nil:
@@ -173,9 +175,18 @@ func (l *lane) turn(ctx context.Context, worker int, stamp uint64) (corelane.Tur
 		case l.lane.Since(stamp) > l.wait:
 			return turn, errWaited
 		}
-		time.Sleep(min(time.Duration(try-99)*20*time.Microsecond, time.Millisecond))
+		time.Sleep(min(time.Duration(try-looks-9)*20*time.Microsecond, time.Millisecond))
 	}
 }
+
+// looks is how often a caller looks for its turn before it gives its processor away: for about as long as a message takes, if
+// the one that has the turn can run meanwhile.
+var looks = func() int {
+	if runtime.NumCPU() == 1 {
+		return 1
+	}
+	return 300
+}()
 
 // result returns memory for a result.
 func (f *file) result() *RouteResult {
