@@ -80,9 +80,17 @@ func (m *Monitor) Handler(options HandlerOptions) http.Handler {
 		}
 		m.Flush()
 		reply, err := m.handle.answer(&request)
-		if !failed(w, err) {
-			reply.write(w)
+		if failed(w, err) {
+			return
 		}
+		if reply.status == http.StatusMethodNotAllowed {
+			allowed := "GET, HEAD"
+			if r.URL.Path == "/api/reset" || r.URL.Path == "/api/set" {
+				allowed = http.MethodPost
+			}
+			w.Header().Set("Allow", allowed)
+		}
+		reply.write(w)
 	})
 }
 
@@ -93,9 +101,13 @@ func (m *Monitor) MetricsHandler() http.Handler {
 		reply, err := m.handle.answer(&httpRequest{
 			method: r.Method, target: "/metrics", accept: strings.Join(r.Header.Values("Accept"), ","), processMetrics: true,
 		})
-		if !failed(w, err) {
-			reply.write(w)
+		if failed(w, err) {
+			return
 		}
+		if reply.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", "GET, HEAD")
+		}
+		reply.write(w)
 	})
 }
 
@@ -156,9 +168,6 @@ func (reply *httpReply) head(w http.ResponseWriter) {
 	header.Set("Referrer-Policy", "no-referrer")
 	if reply.policy != "" {
 		header.Set("Content-Security-Policy", reply.policy)
-	}
-	if reply.status == http.StatusMethodNotAllowed {
-		header.Set("Allow", "GET, HEAD")
 	}
 	w.WriteHeader(reply.status)
 }

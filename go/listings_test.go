@@ -37,6 +37,7 @@ var (
 	connection *Connection
 	message    []byte
 	protocol   string
+	token, key string
 	store      interface {
 		Save(ctx context.Context, name string, message []byte) error
 	}

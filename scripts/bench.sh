@@ -20,7 +20,7 @@ minor=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
 if ((minor >= 93)); then flags="$flags --cfg corelane_yring"; else echo "skipped: yring (needs rustc 1.93)"; fi
 
 # What does not build is skipped by the benchmark, with a line that says so.
-rm -f "$built"/{compare,peerjs_server,peerjs_server_c,peerjs_server_go,pool,queues.so}
+rm -f "$built"/{compare,peerjs_server,peerjs_server_c,peerjs_server_go,peerjs_go,go_bench,pool,queues.so}
 cargo build --quiet --release -p peerjs_server && strip -o "$built/peerjs_server" "$target/release/peerjs_server"
 out=$(realpath "$built")
 if scripts/lib.sh >/dev/null; then
@@ -31,7 +31,16 @@ if scripts/lib.sh >/dev/null; then
     fi
     if command -v go >/dev/null 2>&1; then
         go build -C go/examples/peerserver -tags corelane_static -ldflags "-s -w" -o "$out/peerjs_server_go" . || true
+        go build -C go/bench -tags corelane_static -o "$out/go_bench" . || true
     fi
+fi
+# The server of github.com/muka/peerjs-go: from a checkout of yours (PEERJS_GO=FOLDER), or from GitHub. The module proxy does
+# not have it.
+if command -v go >/dev/null 2>&1; then
+    peerjs_go=${PEERJS_GO:-$target/peerjs-go}
+    [[ -d $peerjs_go ]] || GIT_TERMINAL_PROMPT=0 timeout 60 git clone --quiet --depth 1 https://github.com/muka/peerjs-go "$peerjs_go" ||
+        echo "skipped: peerjs-go (no checkout; set PEERJS_GO)"
+    [[ ! -d $peerjs_go ]] || GOFLAGS=-mod=mod go build -C "$peerjs_go" -o "$out/peerjs_go" ./cmd/server || true
 fi
 if command -v npm >/dev/null 2>&1 && [[ ! -f tests/conformance/node_modules/peer/dist/bin/peerjs.js ]]; then
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || echo "npm's peer is not installed"

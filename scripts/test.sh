@@ -21,6 +21,7 @@ suites() {
     "$1" test browser-c "node npm chromium gcc lws" conformance_c browser.mjs
     "$1" test conformance-go "node npm openssl gcc go python3" conformance_go conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
     "$1" test browser-go "node npm chromium gcc go" conformance_go browser.mjs
+    "$1" test page-go "node npm chromium gcc go" conformance_go page.mjs
     "$1" verify conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
     "$1" verify loom-mutants "" scripts/loom.sh mutants
     "$1" verify simulator-mutants "" scripts/simulator-mutants.sh

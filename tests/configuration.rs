@@ -77,7 +77,7 @@ fn the_monitor_changes_what_the_page_says() {
         ("active_workers", "active_workers cannot be changed at run time; use Router::set_active_workers"),
         (
             "hihg_cpu_threshold",
-            "\"hihg_cpu_threshold\" is not a configuration key; nearest: high_cpu_threshold,",
+            "\"hihg_cpu_threshold\" is not a configuration key; nearest that can be changed: high_cpu_threshold,",
         ),
     ] {
         let text = monitor.set(key, "1").unwrap_err().to_string();

@@ -3,7 +3,7 @@
 //!
 //! | argument | meaning |
 //! |---|---|
-//! | NAME… | only these benches: ring, router, worker, fan-out, latency, scaling, envelope, record, server, server-go, idle |
+//! | NAME… | only these benches: ring, router, worker, fan-out, latency, scaling, envelope, record, server, server-go, idle, go |
 //! | `--rounds N` | rounds of each case |
 //! | `--quick` | one round with little work: shows that everything runs |
 //! | `--write-docs` | writes the sections of docs/performance.md, its plots, and the README's table |
@@ -19,6 +19,7 @@
 mod conditions;
 mod document;
 mod envelope;
+mod in_go;
 mod messages;
 mod peers;
 mod plot;
@@ -42,7 +43,7 @@ fn built(name: &str) -> PathBuf {
 
 type Bench = (&'static str, fn(&mut Report));
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     ("ring", ring::run),
     ("router", router::run),
     ("worker", router::worker::run),
@@ -54,6 +55,7 @@ const BENCHES: [Bench; 11] = [
     ("server", server::run),
     ("server-go", server::run_go),
     ("idle", server::idle::run),
+    ("go", in_go::run),
 ];
 
 fn main() {

@@ -91,6 +91,9 @@ pub struct Report {
     pub latencies: Vec<Latency>,
     /// What was not measured, with the reason.
     pub skipped: Vec<String>,
+    /// The figures of go/bench, as it writes them.
+    #[serde(default)]
+    pub go: serde_json::Value,
 }
 
 impl Report {

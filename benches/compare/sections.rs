@@ -131,7 +131,7 @@ pub const SECTIONS: [Section; 12] = [
         about: "The same with the server of go/examples on corelane's side. With equal threads Go runs on that many threads \
                 (GOMAXPROCS), corelane's workers are further threads, and all share that number of cores. The server in Rust \
                 has its worker on the network thread. peerjs-go is the server of github.com/muka/peerjs-go, with its log \
-                turned down to errors; it is compared only where its program `peerjs_go` lies beside the benchmark.",
+                turned down to errors; scripts/bench.sh builds it from a checkout.",
         columns: COMPARED,
         plots: &[],
     },

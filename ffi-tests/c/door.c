@@ -150,6 +150,45 @@ static void formats(corelane_monitor monitor) {
   IS(corelane_monitor_report(monitor, CORELANE_REPORT_TEXT | CORELANE_REPORT_PROCESS, &text), CORELANE_INVALID);
 }
 
+/* A host with a server of its own: the answers without a socket. */
+static void answers(corelane_monitor monitor) {
+  corelane_http_request request = CORELANE_HTTP_REQUEST_INIT;
+  corelane_http_reply reply = CORELANE_HTTP_REPLY_INIT, small = CORELANE_HTTP_REPLY_INIT;
+  corelane_text body = CORELANE_TEXT_INIT;
+  corelane_error error = CORELANE_ERROR_INIT;
+  request.target = "/api/stats";
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_OK);
+  CHECK(reply.status == 200 && strstr(body.data, "schema_version") != NULL && reply.event == 0);
+  CHECK(strcmp(reply.content_type, "application/json; charset=utf-8") == 0 && reply.policy[0] == 0);
+  corelane_text_free(&body);
+  request.target = "/";
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_OK);
+  CHECK(reply.status == 200 && strstr(reply.policy, "default-src 'none'") != NULL);
+  corelane_text_free(&body);
+  request.target = "/api/events?parts=messages";
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_OK);
+  CHECK(reply.event != 0 && strncmp(body.data, "id: ", 4) == 0);
+  corelane_text_free(&body);
+  request.target = "/api/set";
+  request.method = "POST";
+  request.body = (const uint8_t *)"slow_message_threshold_ms=7";
+  request.body_length = 27;
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_OK);
+  CHECK(reply.status == 403);
+  corelane_text_free(&body);
+  request.flags = CORELANE_HTTP_CHANGEABLE;
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_OK);
+  CHECK(reply.status == 200);
+  corelane_text_free(&body);
+  request.flags = 1u << 30;
+  IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_INVALID);
+  request.flags = 0;
+  small.size = 1;
+  IS(corelane_monitor_answer(monitor, &request, &small, &body, &error), CORELANE_INVALID);
+  IS(corelane_monitor_answer(monitor, NULL, &reply, &body, &error), CORELANE_NULL);
+  IS(corelane_monitor_answer(monitor, &request, NULL, &body, &error), CORELANE_NULL);
+}
+
 int main(void) {
   corelane_error error = CORELANE_ERROR_INIT;
   corelane_monitor monitor;
@@ -162,7 +201,14 @@ int main(void) {
   options_are_checked(monitor);
   limits(monitor);
   formats(monitor);
+  answers(monitor);
   IS(corelane_monitor_release(monitor), CORELANE_OK);
+  {
+    corelane_http_request request = CORELANE_HTTP_REQUEST_INIT;
+    corelane_http_reply reply = CORELANE_HTTP_REPLY_INIT;
+    corelane_text body = CORELANE_TEXT_INIT;
+    IS(corelane_monitor_answer(monitor, &request, &reply, &body, &error), CORELANE_STALE);
+  }
   IS(corelane_monitor_serve(monitor, NULL, &door, &error), CORELANE_STALE);
   return checks_failed == 0 ? 0 : 1;
 }

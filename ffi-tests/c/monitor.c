@@ -333,6 +333,8 @@ static void own_metrics(void) {
   CHECK(corelane_gauge_set(gauge, 2.5) == CORELANE_OK && corelane_gauge_add(gauge, -1) == CORELANE_OK);
   CHECK(corelane_gauge_set(gauge, NAN) == CORELANE_OK);
   CHECK(corelane_histogram_record(histogram, SECOND) == CORELANE_OK);
+  CHECK(corelane_histogram_record_all(histogram, NULL, 0) == CORELANE_OK);
+  CHECK(corelane_histogram_record_all(histogram, NULL, 1) == CORELANE_NULL);
   CHECK(corelane_monitor_report(monitor, CORELANE_REPORT_PROMETHEUS, &text) == CORELANE_OK);
   CHECK(contains(text.data, "conference_joins_total{region=\"eu\",kind=\"audio\"} 5\n"));
   CHECK(contains(text.data, "\ndepth 1.5\n") && contains(text.data, "\nwait_seconds_sum 1\n"));
@@ -346,6 +348,7 @@ static void own_metrics(void) {
   CHECK(corelane_gauge_release(gauge) == CORELANE_STALE && corelane_gauge_add(gauge, 1) == CORELANE_STALE);
   CHECK(corelane_histogram_release(histogram) == CORELANE_OK && corelane_histogram_release(histogram) == CORELANE_STALE);
   CHECK(corelane_histogram_record(histogram, 1) == CORELANE_STALE);
+  CHECK(corelane_histogram_record_all(histogram, NULL, 0) == CORELANE_STALE);
 }
 
 /* What a callback has seen. */
