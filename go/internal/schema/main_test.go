@@ -10,10 +10,6 @@ func TestTheTypesAreThoseOfTheSchema(t *testing.T) {
 	if err != nil {
 		t.Skip("the schema is only in a working copy")
 	}
-	copied, err := os.ReadFile("../../schema.json")
-	if err != nil || string(copied) != string(schema) {
-		t.Error("schema.json is not docs/schema.json: run `go generate` in go/", err)
-	}
 	want, err := Generate(schema)
 	if err != nil {
 		t.Fatal(err)
