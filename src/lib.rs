@@ -115,6 +115,8 @@ mod park;
 pub mod ring;
 
 pub mod clients;
+#[cfg(all(feature = "nats", not(corelane_loom)))]
+pub mod cluster;
 #[cfg(all(feature = "elasticsearch", not(corelane_loom)))]
 pub mod elasticsearch;
 pub mod envelope;
