@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod directory;
+pub mod lease;
 pub mod link;
+pub mod names;
 pub mod seam;
 pub mod wire;

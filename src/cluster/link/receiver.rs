@@ -160,7 +160,7 @@ impl Receiver {
 
     /// Whether a message for this place was answered as gone.
     pub fn was_gone(&self, name: &str, revision: u64) -> bool {
-        self.gone.get(name).is_some_and(|gone| *gone >= revision)
+        self.gone.get(name) == Some(&revision)
     }
 
     /// The names that were answered as gone, with their revisions.

@@ -1,0 +1,448 @@
+//! What the watch of the bucket says: who owns which name, and which machines live. Without I/O and without a clock, except
+//! for the times that it is told.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::link::Moment;
+
+/// The keyed digest of a client's token.
+pub type Mac = [u8; 16];
+
+/// After this time the names of a dead machine are swept.
+pub const SWEEP_AFTER: Duration = Duration::from_secs(2);
+
+/// Who owns a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The machine's incarnation.
+    pub incarnation: u64,
+    /// The number of the claim at that machine.
+    pub claim: u64,
+    /// Of the client's token.
+    pub mac: Mac,
+}
+
+/// What a lease's value says of its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineInfo {
+    /// The machine's name.
+    pub machine: String,
+    /// It takes no clients any more.
+    pub is_draining: bool,
+}
+
+/// Whether an incarnation lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// Its lease exists.
+    Alive,
+    /// Its lease is gone, or was never there before its names.
+    Dead,
+    /// The watch has not said yet.
+    Unknown,
+}
+
+/// A change that concerns the router or the links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An incarnation lives.
+    Up(u64),
+    /// It has ended.
+    Down(u64),
+    /// A name is at that incarnation, in this revision.
+    Place(Box<str>, u64, u64),
+    /// A name is nowhere else (any more).
+    Displace(Box<str>),
+    /// These incarnations have members in a room.
+    Interest(Box<str>),
+}
+
+/// A name with its owner.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    revision: u64,
+    owner: Owner,
+    is_placed: bool,
+    round: u32,
+}
+
+#[derive(Debug)]
+struct Machine {
+    info: MachineInfo,
+    round: u32,
+}
+
+/// The names and machines of the cluster.
+#[derive(Debug)]
+pub struct Directory {
+    own: u64,
+    names: HashMap<Box<str>, Known>,
+    machines: HashMap<u64, Machine>,
+    /// The dead incarnations that may still own names, and from when on their names are swept.
+    dead: HashMap<u64, Moment>,
+    rooms: HashMap<Box<str>, HashSet<u64>>,
+    /// The rooms that were known before the watch started again.
+    old_rooms: HashSet<Box<str>>,
+    max_names: usize,
+    is_synced: bool,
+    round: u32,
+    left_out: u64,
+    changes: Vec<Change>,
+}
+
+impl Directory {
+    /// A directory of at most `max_names` names.
+    pub fn new(own: u64, max_names: usize) -> Self {
+        Self {
+            own,
+            names: HashMap::new(),
+            machines: HashMap::new(),
+            dead: HashMap::new(),
+            rooms: HashMap::new(),
+            old_rooms: HashSet::new(),
+            max_names,
+            is_synced: false,
+            round: 0,
+            left_out: 0,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The changes since the last call, in order.
+    pub fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether the watch has told all that there was.
+    pub fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// How many names are known.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether no name is known.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Entries that had no room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// The machine of an incarnation that lives.
+    pub fn machine(&self, incarnation: u64) -> Option<&MachineInfo> {
+        self.machines.get(&incarnation).map(|machine| &machine.info)
+    }
+
+    /// The incarnations that live.
+    pub fn machines(&self) -> impl Iterator<Item = (u64, &MachineInfo)> {
+        self.machines.iter().map(|(incarnation, machine)| (*incarnation, &machine.info))
+    }
+
+    /// The names with their owners.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Owner, u64)> {
+        self.names.iter().map(|(name, known)| (&**name, known.owner, known.revision))
+    }
+
+    /// Whether an incarnation lives.
+    pub fn liveness(&self, incarnation: u64) -> Liveness {
+        match () {
+            () if self.machines.contains_key(&incarnation) => Liveness::Alive,
+            () if self.dead.contains_key(&incarnation) => Liveness::Dead,
+            () => Liveness::Unknown,
+        }
+    }
+
+    /// The owner of a name, and the revision.
+    pub fn owner(&self, name: &str) -> Option<(Owner, u64)> {
+        self.names.get(name).map(|known| (known.owner, known.revision))
+    }
+
+    /// The other incarnations with members in a room.
+    pub fn interested(&self, room: &str) -> impl Iterator<Item = u64> + '_ {
+        self.rooms.get(room).into_iter().flatten().copied().filter(|one| *one != self.own)
+    }
+
+    /// The machine has another incarnation.
+    pub fn set_own(&mut self, own: u64, now: Moment) {
+        let before = std::mem::replace(&mut self.own, own);
+        self.machines.remove(&before);
+        self.dead.insert(before, now + SWEEP_AFTER);
+    }
+
+    /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone.
+    pub fn begin(&mut self) {
+        self.is_synced = false;
+        self.round += 1;
+        self.old_rooms.extend(self.rooms.drain().map(|(room, _)| room));
+    }
+
+    /// The watch has told everything.
+    pub fn synced(&mut self, now: Moment) {
+        self.is_synced = true;
+        let round = self.round;
+        let gone: Vec<u64> =
+            self.machines.iter().filter(|(_, machine)| machine.round != round).map(|(one, _)| *one).collect();
+        gone.into_iter().for_each(|one| self.lease_gone(one, now));
+        let old: Vec<Box<str>> = self
+            .names
+            .iter()
+            .filter(|(_, known)| known.round != round)
+            .map(|(name, _)| name.clone())
+            .collect();
+        old.iter().for_each(|name| self.forget(name));
+        // Owners without a lease are dead: a lease is written before any name.
+        let owners: HashSet<u64> = self.names.values().map(|known| known.owner.incarnation).collect();
+        for owner in owners {
+            if !self.machines.contains_key(&owner) && owner != self.own {
+                self.dead.entry(owner).or_insert(now + SWEEP_AFTER);
+            }
+        }
+        let live: Vec<u64> = self.machines.keys().copied().filter(|one| *one != self.own).collect();
+        live.into_iter().for_each(|one| self.up(one));
+        let mut rooms = std::mem::take(&mut self.old_rooms);
+        rooms.extend(self.rooms.keys().cloned());
+        self.changes.extend(rooms.into_iter().map(Change::Interest));
+    }
+
+    /// Tells of an incarnation and of its names.
+    fn up(&mut self, incarnation: u64) {
+        self.changes.push(Change::Up(incarnation));
+        for (name, known) in &mut self.names {
+            if known.owner.incarnation == incarnation && !known.is_placed {
+                known.is_placed = true;
+                self.changes.push(Change::Place(name.clone(), incarnation, known.revision));
+            }
+        }
+    }
+
+    /// A lease was written.
+    pub fn lease(&mut self, incarnation: u64, info: MachineInfo) {
+        let round = self.round;
+        let is_new = self.machines.insert(incarnation, Machine { info, round }).is_none();
+        self.dead.remove(&incarnation);
+        if is_new && self.is_synced && incarnation != self.own {
+            self.up(incarnation);
+        }
+    }
+
+    /// A lease has expired, or was deleted.
+    pub fn lease_gone(&mut self, incarnation: u64, now: Moment) {
+        self.dead.insert(incarnation, now + SWEEP_AFTER);
+        if self.machines.remove(&incarnation).is_none() {
+            return;
+        }
+        for (name, known) in &mut self.names {
+            if known.owner.incarnation == incarnation && known.is_placed {
+                known.is_placed = false;
+                self.changes.push(Change::Displace(name.clone()));
+            }
+        }
+        for (room, members) in &mut self.rooms {
+            if members.remove(&incarnation) {
+                self.changes.push(Change::Interest(room.clone()));
+            }
+        }
+        if incarnation != self.own {
+            self.changes.push(Change::Down(incarnation));
+        }
+    }
+
+    /// A name was written.
+    pub fn name(&mut self, name: &str, revision: u64, owner: Owner, now: Moment) {
+        let is_live = self.machines.contains_key(&owner.incarnation);
+        if self.is_synced && !is_live && owner.incarnation != self.own {
+            self.dead.entry(owner.incarnation).or_insert(now + SWEEP_AFTER);
+        }
+        let before = self.names.get(name).copied();
+        // A watch that starts again tells old news.
+        if before.is_some_and(|known| known.revision > revision && known.round == self.round) {
+            return;
+        }
+        if before.is_none() && self.names.len() >= self.max_names {
+            self.left_out += 1;
+            return;
+        }
+        let was_placed = before.is_some_and(|known| known.is_placed);
+        let is_same = before.is_some_and(|known| known.revision == revision);
+        let is_elsewhere = is_live && owner.incarnation != self.own;
+        let is_placed = is_elsewhere && (self.is_synced || (was_placed && is_same));
+        let known = Known { revision, owner, is_placed, round: self.round };
+        self.names.insert(name.into(), known);
+        if is_placed && !(was_placed && is_same) {
+            self.changes.push(Change::Place(name.into(), owner.incarnation, revision));
+        } else if was_placed && !is_placed {
+            self.changes.push(Change::Displace(name.into()));
+        }
+    }
+
+    /// A name was deleted.
+    pub fn name_gone(&mut self, name: &str, revision: u64) {
+        if self.names.get(name).is_some_and(|known| known.revision < revision) {
+            self.forget(name);
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if self.names.remove(name).is_some_and(|known| known.is_placed) {
+            self.changes.push(Change::Displace(name.into()));
+        }
+    }
+
+    /// A machine has members in a room, or none any more.
+    pub fn room(&mut self, room: &str, incarnation: u64, has_members: bool) {
+        let has_changed = if has_members {
+            self.rooms.entry(room.into()).or_default().insert(incarnation)
+        } else {
+            self.rooms.get_mut(room).is_some_and(|members| members.remove(&incarnation))
+        };
+        if has_changed && self.is_synced {
+            self.changes.push(Change::Interest(room.into()));
+        }
+        if self.rooms.get(room).is_some_and(HashSet::is_empty) {
+            self.rooms.remove(room);
+        }
+    }
+
+    /// Names of dead machines that are due to be deleted, in their revisions, at most `limit`. Their deletion comes back by
+    /// the watch.
+    pub fn sweep(&mut self, now: Moment, limit: usize) -> Vec<(Box<str>, u64)> {
+        if !self.is_synced || !self.dead.values().any(|from| now >= *from) {
+            return Vec::new();
+        }
+        let dead: HashSet<u64> =
+            self.dead.iter().filter(|(_, from)| now >= **from).map(|(one, _)| *one).collect();
+        let mut swept: Vec<_> = Vec::new();
+        for (name, known) in &self.names {
+            if dead.contains(&known.owner.incarnation) {
+                swept.push((name.clone(), known.revision));
+                if swept.len() >= limit {
+                    break;
+                }
+            }
+        }
+        if swept.is_empty() {
+            // Nothing is left of them. A name that comes late makes its owner dead again.
+            self.dead.retain(|one, _| !dead.contains(one));
+        } else {
+            // The deletions are on their way: look again later.
+            self.dead
+                .iter_mut()
+                .filter(|(one, _)| dead.contains(one))
+                .for_each(|(_, from)| *from = now + SWEEP_AFTER);
+        }
+        swept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Owner = Owner { incarnation: 2, claim: 1, mac: [0; 16] };
+
+    fn info(machine: &str) -> MachineInfo {
+        MachineInfo { machine: machine.to_owned(), is_draining: false }
+    }
+
+    fn synced() -> Directory {
+        let mut directory = Directory::new(1, 100);
+        directory.begin();
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.synced(Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Up(2)]);
+        directory
+    }
+
+    #[test]
+    fn names_are_placed_when_all_is_known_whatever_the_order_of_lease_and_name() {
+        let mut directory = Directory::new(1, 100);
+        directory.begin();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.lease(2, info("b"));
+        assert!(directory.changes().is_empty());
+        directory.synced(Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Up(2), Change::Place("ben".into(), 2, 5)]);
+    }
+
+    #[test]
+    fn a_dead_machines_names_are_displaced_and_swept_by_revision() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Place("ben".into(), 2, 5)]);
+        directory.lease_gone(2, Duration::from_secs(10));
+        assert_eq!(directory.changes(), [Change::Displace("ben".into()), Change::Down(2)]);
+        assert_eq!(directory.liveness(2), Liveness::Dead);
+        assert_eq!(directory.owner("ben"), Some((OWNER, 5)), "its revision is needed to take it");
+        assert!(directory.sweep(Duration::from_secs(11), 10).is_empty());
+        assert_eq!(directory.sweep(Duration::from_secs(12), 10), [("ben".into(), 5)]);
+        directory.name_gone("ben", 6);
+        assert!(directory.sweep(Duration::from_secs(14), 10).is_empty());
+        assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn a_name_without_a_lease_is_not_placed() {
+        let mut directory = synced();
+        directory.name("ben", 5, Owner { incarnation: 9, ..OWNER }, Moment::ZERO);
+        assert!(directory.changes().is_empty());
+        assert_eq!(directory.liveness(9), Liveness::Dead);
+    }
+
+    #[test]
+    fn a_name_that_comes_to_this_machine_is_displaced() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.changes();
+        directory.name("ben", 6, Owner { incarnation: 1, ..OWNER }, Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Displace("ben".into())]);
+    }
+
+    #[test]
+    fn what_a_new_watch_does_not_tell_is_gone() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.name("eve", 6, OWNER, Moment::ZERO);
+        directory.changes();
+        directory.begin();
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.name("eve", 6, OWNER, Moment::ZERO);
+        assert!(directory.changes().is_empty(), "what is placed stays placed");
+        directory.synced(Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Displace("ben".into()), Change::Up(2)]);
+    }
+
+    #[test]
+    fn an_old_deletion_deletes_nothing_newer() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.name_gone("ben", 4);
+        assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn rooms_tell_of_other_machines_with_members() {
+        let mut directory = synced();
+        directory.room("lobby", 2, true);
+        directory.room("lobby", 1, true);
+        assert_eq!(directory.changes(), [Change::Interest("lobby".into()), Change::Interest("lobby".into())]);
+        assert_eq!(directory.interested("lobby").collect::<Vec<_>>(), [2]);
+        directory.lease_gone(2, Moment::ZERO);
+        assert_eq!(directory.interested("lobby").count(), 0);
+    }
+
+    #[test]
+    fn the_number_of_names_is_bounded() {
+        let mut directory = Directory::new(1, 1);
+        directory.name("a", 1, OWNER, Moment::ZERO);
+        directory.name("b", 2, OWNER, Moment::ZERO);
+        assert_eq!((directory.len(), directory.left_out()), (1, 1));
+    }
+}

@@ -1,0 +1,236 @@
+//! A machine's lease, and its fence, without I/O and without a clock.
+//!
+//! The lease is a key of the machine's incarnation that expires [`TTL`] after its last renewal. A name is owned if and only
+//! if the lease of its owner exists, so the owner must stop before the lease can have expired: it fences itself
+//! [`FENCE_AFTER`] after it *sent* the last renewal that was acknowledged. A fenced incarnation never comes back; the machine
+//! takes a new one.
+
+use super::link::Moment;
+use std::time::Duration;
+
+/// A lease expires after this time without a renewal.
+pub const TTL: Duration = Duration::from_secs(20);
+/// The time between two renewals.
+pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// The time until a failed renewal is tried again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The owner stops this long after it sent its last acknowledged renewal.
+pub const FENCE_AFTER: Duration = Duration::from_secs(15);
+/// After a gap in its own renewals a machine takes no name of a dead one for this long: a stall of NATS expires every lease,
+/// and the other machines are about to return.
+pub const SEIZE_AFTER: Duration = Duration::from_secs(10);
+/// No acknowledged renewal for this long is a gap.
+const GAP: Duration = Duration::from_secs(8);
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// Write the lease, if its key's last revision is this one (0: none).
+    Renew(u64),
+    /// Read the key: a renewal was refused.
+    Read,
+    /// The incarnation has ended.
+    Fence,
+}
+
+/// The lease of one incarnation.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    revision: u64,
+    /// When the last acknowledged renewal was sent.
+    valid_from: Option<Moment>,
+    next: Moment,
+    is_waiting: bool,
+    must_read: bool,
+    is_fenced: bool,
+    /// From when on names of dead machines may be taken.
+    seize_from: Moment,
+}
+
+impl Lease {
+    /// A lease that does not exist yet. `may_seize`: names of dead machines may be taken at once, as when the machine starts.
+    pub fn new(now: Moment, may_seize: bool) -> Self {
+        Self {
+            revision: 0,
+            valid_from: None,
+            next: now,
+            is_waiting: false,
+            must_read: false,
+            is_fenced: false,
+            seize_from: if may_seize { now } else { now + SEIZE_AFTER },
+        }
+    }
+
+    /// What is due. A renewal that was asked for is due again when its result is known.
+    pub fn due(&mut self, now: Moment) -> Due {
+        if self.is_fenced {
+            return Due::Nothing;
+        }
+        if self.valid_from.is_some_and(|from| now >= from + FENCE_AFTER) {
+            self.is_fenced = true;
+            return Due::Fence;
+        }
+        if self.is_waiting || now < self.next {
+            return Due::Nothing;
+        }
+        self.is_waiting = true;
+        if self.must_read { Due::Read } else { Due::Renew(self.revision) }
+    }
+
+    /// A renewal that was sent at `sent` has the revision `revision`.
+    pub fn renewed(&mut self, sent: Moment, revision: u64, now: Moment) {
+        self.is_waiting = false;
+        if self.is_fenced {
+            return;
+        }
+        if self.valid_from.is_some_and(|from| sent.saturating_sub(from) >= GAP) {
+            self.seize_from = now + SEIZE_AFTER;
+        }
+        self.revision = revision;
+        self.valid_from = Some(sent);
+        self.next = sent + RENEW_EVERY;
+    }
+
+    /// A renewal or a read had no answer.
+    pub fn failed(&mut self, now: Moment) {
+        self.is_waiting = false;
+        self.next = now + RETRY_AFTER;
+    }
+
+    /// A renewal was refused: the key has another revision. Perhaps an earlier renewal without an answer has written it.
+    pub fn refused(&mut self, now: Moment) {
+        self.is_waiting = false;
+        self.must_read = true;
+        self.next = now;
+    }
+
+    /// What the key contains. Only this incarnation writes it; without a value it has expired.
+    pub fn read(&mut self, revision: Option<u64>, now: Moment) -> Due {
+        self.is_waiting = false;
+        self.must_read = false;
+        self.next = now;
+        match revision {
+            // Valid only from the next acknowledged renewal on: nobody knows when this one was sent.
+            Some(revision) => {
+                self.revision = revision;
+                Due::Nothing
+            }
+            None if self.valid_from.is_some() && !self.is_fenced => self.expired(),
+            None => Due::Nothing,
+        }
+    }
+
+    /// The lease's key is gone.
+    pub fn expired(&mut self) -> Due {
+        if self.is_fenced || self.valid_from.is_none() {
+            return Due::Nothing;
+        }
+        self.is_fenced = true;
+        Due::Fence
+    }
+
+    /// Whether the machine may act as the owner of its names.
+    pub fn is_valid(&self, now: Moment) -> bool {
+        !self.is_fenced && self.valid_from.is_some_and(|from| now < from + FENCE_AFTER)
+    }
+
+    /// Whether the incarnation has ended.
+    pub fn is_fenced(&self) -> bool {
+        self.is_fenced
+    }
+
+    /// Whether names of dead machines may be taken.
+    pub fn may_seize(&self, now: Moment) -> bool {
+        let has_gap = self.valid_from.is_none_or(|from| now.saturating_sub(from) >= GAP);
+        self.is_valid(now) && !has_gap && now >= self.seize_from
+    }
+
+    /// The revision of the last renewal.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Renews at the next [`Lease::due`], because the value has changed.
+    pub fn hurry(&mut self, now: Moment) {
+        self.next = self.next.min(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(milliseconds: u64) -> Moment {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn live() -> Lease {
+        let mut lease = Lease::new(at(0), true);
+        assert_eq!(lease.due(at(0)), Due::Renew(0));
+        lease.renewed(at(0), 7, at(2));
+        lease
+    }
+
+    #[test]
+    fn it_is_renewed_every_five_seconds_at_its_last_revision() {
+        let mut lease = live();
+        assert_eq!(lease.due(at(4999)), Due::Nothing);
+        assert_eq!(lease.due(at(5000)), Due::Renew(7));
+        assert_eq!(lease.due(at(5001)), Due::Nothing, "two renewals at once refuse each other");
+        lease.renewed(at(5000), 9, at(5001));
+        assert_eq!(lease.due(at(10_000)), Due::Renew(9));
+    }
+
+    #[test]
+    fn the_fence_counts_from_the_sending_of_the_last_acknowledged_renewal() {
+        let mut lease = live();
+        assert_eq!(lease.due(at(5000)), Due::Renew(7));
+        lease.renewed(at(5000), 9, at(9000)); // A slow acknowledgement does not make it live longer.
+        assert_eq!(lease.due(at(10_000)), Due::Renew(9));
+        lease.failed(at(13_000));
+        assert!(lease.is_valid(at(19_999)));
+        assert!(!lease.is_valid(at(20_000)));
+        assert_eq!(lease.due(at(20_000)), Due::Fence);
+        // An acknowledgement that comes now does not bring it back.
+        lease.renewed(at(19_000), 11, at(20_001));
+        assert!(lease.is_fenced() && !lease.is_valid(at(20_001)));
+        assert_eq!(lease.due(at(30_000)), Due::Nothing);
+    }
+
+    #[test]
+    fn the_fence_falls_before_the_lease_can_expire() {
+        assert!(FENCE_AFTER + RENEW_EVERY <= TTL);
+    }
+
+    #[test]
+    fn a_refused_renewal_is_read_before_the_incarnation_ends() {
+        let mut lease = live();
+        assert_eq!(lease.due(at(5000)), Due::Renew(7));
+        lease.failed(at(10_000)); // It was written, and its acknowledgement lost.
+        assert_eq!(lease.due(at(11_000)), Due::Renew(7));
+        lease.refused(at(11_001));
+        assert_eq!(lease.due(at(11_001)), Due::Read);
+        assert_eq!(lease.read(Some(8), at(11_002)), Due::Nothing);
+        assert!(!lease.is_valid(at(15_000)), "an unknown sending time makes nothing valid");
+        let mut lease = live();
+        assert_eq!(lease.read(None, at(11_002)), Due::Fence);
+    }
+
+    #[test]
+    fn after_a_gap_nothing_is_seized_for_ten_seconds() {
+        let mut lease = live();
+        assert!(lease.may_seize(at(5000)));
+        assert!(!lease.may_seize(at(9000)), "its own renewals are missing");
+        assert_eq!(lease.due(at(9000)), Due::Renew(7));
+        lease.renewed(at(9000), 8, at(9001));
+        assert!(!lease.may_seize(at(12_000)));
+        assert_eq!(lease.due(at(14_000)), Due::Renew(8));
+        lease.renewed(at(14_000), 9, at(14_001));
+        assert!(!lease.may_seize(at(19_000)));
+        assert!(lease.may_seize(at(19_001)));
+        let returned = Lease::new(at(0), false);
+        assert!(!returned.may_seize(at(1)));
+    }
+}

@@ -1,0 +1,620 @@
+//! Which names this machine owns, and how it comes by them: claims by compare-and-set, take-over, loss, release. Without I/O
+//! and without a clock. The machine asks for operations on the bucket ([`Names::operations`]) and is told their results.
+//!
+//! The bucket wins. An operation without an answer is followed by a read at the leader, before anybody is told anything.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::directory::{Liveness, Mac, Owner};
+use super::link::Moment;
+
+/// The most claims in flight. Beyond, a claim is busy: a herd must come again later.
+pub const MAX_CLAIMS: usize = 256;
+/// A claim that loses its compare-and-set this often is busy.
+const MAX_TRIES: u8 = 4;
+/// Messages for a claimed name wait this long for its client's connect.
+pub const OPENING: Duration = Duration::from_secs(1);
+/// The time until an operation without an answer is tried again for a name that is owned, or to be released.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The most names whose release had no answer that are remembered.
+const MAX_DOUBTFUL: usize = 65_536;
+
+/// Why a claim failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// Another client has the name, with another token.
+    Taken,
+    /// The bucket does not answer.
+    Unavailable,
+    /// This machine is fenced: it owns nothing until it can reach the bucket again.
+    Fenced,
+    /// Too many claims at once, or too many for this name. Answer 503, so that the client comes again later.
+    Busy,
+    /// The name is empty or longer than a name may be.
+    Name,
+    /// The machine drains.
+    Draining,
+    /// The cluster has stopped.
+    Stopped,
+}
+
+impl ClaimError {
+    /// The name of the reason.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Unavailable => "unavailable",
+            Self::Fenced => "fenced",
+            Self::Busy => "busy",
+            Self::Name => "name",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for ClaimError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Taken => "the name is taken",
+            Self::Unavailable => "the cluster does not answer",
+            Self::Fenced => "this machine is cut off from the cluster",
+            Self::Busy => "too many claims at once; try again later",
+            Self::Name => "the name is empty or too long",
+            Self::Draining => "this machine drains",
+            Self::Stopped => "the cluster has stopped",
+        })
+    }
+}
+
+impl std::error::Error for ClaimError {}
+
+/// Why a name was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostReason {
+    /// The same client, by its token, has connected elsewhere.
+    Replaced,
+    /// Another client has the name.
+    Taken,
+}
+
+/// What is done to a name's key in the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write this machine's claim if the last revision is this one (0: none).
+    Put(u64, Owner),
+    /// Delete it if the last revision is this one.
+    Delete(u64),
+    /// Read it at the leader.
+    Read,
+}
+
+/// An operation on the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The name.
+    pub name: Box<str>,
+    /// Returns with the result.
+    pub number: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// The result of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, with the new revision.
+    Done(u64),
+    /// The last revision is another one.
+    Conflict,
+    /// The key's owner and revision.
+    Owned(Owner, u64),
+    /// The key has no value; the revision of its marker, or 0.
+    Nothing(u64),
+    /// No answer, or none that helps.
+    Unavailable,
+}
+
+/// What the names tell their machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The answer to a claim.
+    Claimed(u64, Result<(), ClaimError>),
+    /// A claim has lost its name.
+    Lost(Box<str>, u64, LostReason),
+}
+
+/// What the names need to know of the others.
+pub trait Others {
+    /// The owner of a name, and the revision, as the watch has told.
+    fn owner(&self, name: &str) -> Option<(Owner, u64)>;
+    /// Whether an incarnation lives.
+    fn liveness(&self, incarnation: u64) -> Liveness;
+    /// Whether names of dead machines may be taken now.
+    fn may_seize(&self) -> bool;
+}
+
+/// Where a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A claim is being written or read. With what it knows of the last try.
+    Claiming,
+    /// Ours. An operation without number: none is in flight.
+    Owned,
+    /// Ours before; it is written again, under the new incarnation or because somebody deleted it.
+    Reclaiming,
+    /// Being deleted.
+    Releasing,
+}
+
+#[derive(Debug)]
+struct Name {
+    state: State,
+    claim: u64,
+    mac: Mac,
+    /// Our last revision.
+    revision: u64,
+    /// The operation in flight; 0: none.
+    operation: u64,
+    tries: u8,
+    since: Moment,
+    /// When to try again; for names without an operation in flight that need one.
+    retry: Option<Moment>,
+    /// The last news of the watch that is newer than what we know.
+    news: Option<(u64, Option<Owner>)>,
+    /// The claim that a claim of the same token replaces, if it succeeds.
+    replaces: Option<u64>,
+    /// The claim that waits for the release.
+    next: Option<(u64, Mac)>,
+    /// The claim was dropped while it was in flight.
+    is_dropped: bool,
+}
+
+/// The names of one machine.
+#[derive(Debug)]
+pub struct Names {
+    incarnation: u64,
+    names: HashMap<Box<str>, Name>,
+    claims: usize,
+    numbers: u64,
+    operations: Vec<Operation>,
+    told: Vec<Told>,
+    reclaims: VecDeque<Box<str>>,
+    /// Names that the bucket may show as ours although they are not: their release had no answer.
+    doubtful: HashMap<Box<str>, Moment>,
+    retries: usize,
+}
+
+impl Names {
+    /// No names, of this incarnation.
+    pub fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            names: HashMap::new(),
+            claims: 0,
+            numbers: 0,
+            operations: Vec::new(),
+            told: Vec::new(),
+            reclaims: VecDeque::new(),
+            doubtful: HashMap::new(),
+            retries: 0,
+        }
+    }
+
+    /// How many names are owned or claimed.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// How many claims are in flight.
+    pub fn claims(&self) -> usize {
+        self.claims
+    }
+
+    /// How many names still wait to be claimed again under the incarnation.
+    pub fn reclaims(&self) -> usize {
+        self.reclaims.len()
+    }
+
+    /// The operations to do now.
+    pub fn operations(&mut self) -> Vec<Operation> {
+        std::mem::take(&mut self.operations)
+    }
+
+    /// What there is to tell.
+    pub fn told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The revision in which a name is owned, and since when.
+    pub fn owned(&self, name: &str) -> Option<(u64, Moment)> {
+        let known = self.names.get(name)?;
+        (known.state == State::Owned).then_some((known.revision, known.since))
+    }
+
+    /// Claims a name for a client. The answer is told later.
+    pub fn claim(&mut self, name: &str, claim: u64, mac: Mac, now: Moment, others: &impl Others) {
+        if self.claims >= MAX_CLAIMS {
+            self.told.push(Told::Claimed(claim, Err(ClaimError::Busy)));
+            return;
+        }
+        let Some(known) = self.names.get_mut(name) else {
+            self.start(name, claim, mac, None, now, others);
+            return;
+        };
+        let error = match known.state {
+            State::Owned if known.mac == mac && known.operation == 0 => {
+                let (revision, before) = (known.revision, known.claim);
+                *known = Name { replaces: Some(before), ..Name::claiming(claim, mac, revision, now) };
+                self.claims += 1;
+                self.put(name, revision);
+                return;
+            }
+            // A page that loads again: the claim follows the release.
+            State::Releasing if known.next.is_none() => {
+                known.next = Some((claim, mac));
+                return;
+            }
+            _ if known.mac == mac => ClaimError::Busy,
+            _ => ClaimError::Taken,
+        };
+        self.told.push(Told::Claimed(claim, Err(error)));
+    }
+
+    fn start(
+        &mut self,
+        name: &str,
+        claim: u64,
+        mac: Mac,
+        replaces: Option<u64>,
+        now: Moment,
+        others: &impl Others,
+    ) {
+        self.claims += 1;
+        self.doubtful.remove(name);
+        self.names.insert(name.into(), Name { replaces, ..Name::claiming(claim, mac, 0, now) });
+        match others.owner(name) {
+            None => self.put(name, 0),
+            // The watch may be late: the leader decides before the client is refused.
+            Some((owner, _)) if owner.mac != mac && others.liveness(owner.incarnation) == Liveness::Alive => {
+                self.read(name);
+            }
+            Some((owner, revision)) => self.decide(name, Some(owner), revision, now, others),
+        }
+    }
+
+    /// Decides on what the key is, for a claim or for a name that is claimed again.
+    fn decide(&mut self, name: &str, owner: Option<Owner>, revision: u64, now: Moment, others: &impl Others) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        let is_again = known.state == State::Reclaiming;
+        let Some(owner) = owner else { return self.put(name, revision) };
+        if owner.incarnation == self.incarnation && owner.claim == known.claim {
+            return self.own(name, revision, now);
+        }
+        if is_again {
+            // Our own entry of the incarnation before, or somebody has been faster.
+            if revision == known.revision {
+                return self.put(name, revision);
+            }
+            let reason = if owner.mac == known.mac { LostReason::Replaced } else { LostReason::Taken };
+            return self.lose(name, reason);
+        }
+        let is_dead =
+            owner.incarnation != self.incarnation && others.liveness(owner.incarnation) == Liveness::Dead;
+        let is_orphan = owner.incarnation == self.incarnation; // A release of ours that had no answer.
+        match () {
+            () if owner.mac == known.mac || is_orphan => self.put(name, revision),
+            () if is_dead && others.may_seize() => self.put(name, revision),
+            () if is_dead => self.fail(name, ClaimError::Unavailable),
+            () => self.fail(name, ClaimError::Taken),
+        }
+    }
+
+    fn operate(&mut self, name: &str, action: Action) {
+        self.numbers += 1;
+        let number = self.numbers;
+        if let Some(known) = self.names.get_mut(name) {
+            known.operation = number;
+            self.retries -= usize::from(known.retry.take().is_some());
+        }
+        self.operations.push(Operation { name: name.into(), number, action });
+    }
+
+    fn put(&mut self, name: &str, expected: u64) {
+        let Some(known) = self.names.get(name) else { return };
+        let owner = Owner { incarnation: self.incarnation, claim: known.claim, mac: known.mac };
+        self.operate(name, Action::Put(expected, owner));
+    }
+
+    fn read(&mut self, name: &str) {
+        self.operate(name, Action::Read);
+    }
+
+    fn retry_later(&mut self, name: &str, now: Moment) {
+        if let Some(known) = self.names.get_mut(name) {
+            known.operation = 0;
+            self.retries += usize::from(known.retry.replace(now + RETRY_AFTER).is_none());
+        }
+    }
+
+    fn own(&mut self, name: &str, revision: u64, now: Moment) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        let (before, replaces) = (known.state, known.replaces.take());
+        known.state = State::Owned;
+        known.operation = 0;
+        known.tries = 0;
+        known.revision = revision;
+        let (claim, is_dropped) = (known.claim, known.is_dropped);
+        let news = known.news.take().filter(|(newer, _)| *newer > revision);
+        if before == State::Claiming {
+            known.since = now;
+            self.claims -= 1;
+            if let Some(replaced) = replaces {
+                self.told.push(Told::Lost(name.into(), replaced, LostReason::Replaced));
+            }
+            if !is_dropped {
+                self.told.push(Told::Claimed(claim, Ok(())));
+            }
+        }
+        match news {
+            Some((newer, owner)) => self.seen(name, newer, owner),
+            None if is_dropped => self.release(name, claim),
+            None => {}
+        }
+    }
+
+    /// Ends a claim that did not succeed.
+    fn fail(&mut self, name: &str, error: ClaimError) {
+        let Some(known) = self.names.remove(name) else { return };
+        self.claims -= usize::from(known.state == State::Claiming);
+        self.retries -= usize::from(known.retry.is_some());
+        if !known.is_dropped {
+            self.told.push(Told::Claimed(known.claim, Err(error)));
+        }
+        // The client that it would have replaced has lost its name too, or the bucket would have said so.
+        if let Some(replaced) = known.replaces {
+            let reason = if error == ClaimError::Taken { LostReason::Taken } else { LostReason::Replaced };
+            self.told.push(Told::Lost(name.into(), replaced, reason));
+        }
+        if error == ClaimError::Unavailable {
+            self.doubt(name, known.since);
+        }
+    }
+
+    fn lose(&mut self, name: &str, reason: LostReason) {
+        let Some(known) = self.names.remove(name) else { return };
+        self.retries -= usize::from(known.retry.is_some());
+        self.told.push(Told::Lost(name.into(), known.claim, reason));
+    }
+
+    fn doubt(&mut self, name: &str, now: Moment) {
+        if self.doubtful.len() < MAX_DOUBTFUL {
+            self.doubtful.insert(name.into(), now + RETRY_AFTER);
+        }
+    }
+
+    /// The result of an operation.
+    pub fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment, others: &impl Others) {
+        let name = &*operation.name;
+        let Some(known) = self.names.get_mut(name).filter(|known| known.operation == operation.number) else {
+            return self.doubtful_done(operation, outcome, now);
+        };
+        match (known.state, outcome) {
+            (State::Releasing, outcome) => self.released(name, outcome, now, others),
+            (State::Owned, _) => known.operation = 0,
+            (_, Outcome::Done(revision)) => self.own(name, revision, now),
+            (_, Outcome::Conflict) => {
+                known.tries += 1;
+                if known.tries < MAX_TRIES || known.state == State::Reclaiming {
+                    self.read(name);
+                } else {
+                    self.fail(name, ClaimError::Busy);
+                }
+            }
+            (_, Outcome::Owned(owner, revision)) => self.decide(name, Some(owner), revision, now, others),
+            (_, Outcome::Nothing(revision)) => self.decide(name, None, revision, now, others),
+            (State::Reclaiming, Outcome::Unavailable) => self.retry_later(name, now),
+            // Read before anybody is told. The read that has no answer either is the end.
+            (_, Outcome::Unavailable) if operation.action != Action::Read => self.read(name),
+            (_, Outcome::Unavailable) => self.fail(name, ClaimError::Unavailable),
+        }
+    }
+
+    fn released(&mut self, name: &str, outcome: Outcome, now: Moment, others: &impl Others) {
+        let Some(known) = self.names.remove(name) else { return };
+        self.retries -= usize::from(known.retry.is_some());
+        if outcome == Outcome::Unavailable {
+            self.doubt(name, now);
+        }
+        if let Some((claim, mac)) = known.next {
+            self.claim(name, claim, mac, now, others);
+        }
+    }
+
+    /// Results of operations on names that are not ours (any more).
+    fn doubtful_done(&mut self, operation: &Operation, outcome: Outcome, now: Moment) {
+        let name = &*operation.name;
+        if self.names.contains_key(name) || !self.doubtful.contains_key(name) {
+            return;
+        }
+        match outcome {
+            Outcome::Owned(owner, revision) if owner.incarnation == self.incarnation => {
+                self.doubt(name, now);
+                self.operate(name, Action::Delete(revision));
+            }
+            Outcome::Unavailable => self.doubt(name, now),
+            _ => drop(self.doubtful.remove(name)),
+        }
+    }
+
+    /// A client of this machine has left, or its claim was dropped.
+    pub fn release(&mut self, name: &str, claim: u64) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        if known.claim != claim {
+            if let Some((next, _)) = known.next
+                && next == claim
+            {
+                known.next = None;
+            }
+            return;
+        }
+        match known.state {
+            State::Owned => {
+                known.state = State::Releasing;
+                let revision = known.revision;
+                self.operate(name, Action::Delete(revision));
+            }
+            // Its result releases it.
+            State::Claiming | State::Reclaiming => known.is_dropped = true,
+            State::Releasing => {}
+        }
+    }
+
+    /// The watch tells of a name: its owner, or that it was deleted.
+    pub fn seen(&mut self, name: &str, revision: u64, owner: Option<Owner>) {
+        let incarnation = self.incarnation;
+        let Some(known) = self.names.get_mut(name) else { return };
+        if known.state != State::Owned {
+            if known.news.is_none_or(|(newest, _)| revision > newest) {
+                known.news = Some((revision, owner));
+            }
+            return;
+        }
+        if revision <= known.revision {
+            return;
+        }
+        match owner {
+            Some(owner) if owner.incarnation == incarnation && owner.claim == known.claim => {
+                known.revision = revision;
+            }
+            Some(owner) if owner.mac == known.mac => self.lose(name, LostReason::Replaced),
+            Some(_) => self.lose(name, LostReason::Taken),
+            None => {
+                known.state = State::Reclaiming;
+                self.put(name, revision);
+            }
+        }
+    }
+
+    /// Gives an owned name a new revision: messages for the old one were answered as gone.
+    pub fn touch(&mut self, name: &str) {
+        let Some(known) = self.names.get_mut(name).filter(|known| known.state == State::Owned) else {
+            return;
+        };
+        known.state = State::Reclaiming;
+        let revision = known.revision;
+        self.put(name, revision);
+    }
+
+    /// The bucket is new, or the watch shows nothing of our names: write them again. Expect nothing.
+    pub fn bucket_is_new(&mut self) {
+        self.reclaim_all(true);
+    }
+
+    /// Another incarnation: every name is claimed again. Claims in flight have failed.
+    pub fn restart(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.doubtful.clear(); // Entries of the old incarnation are swept.
+        let claiming: Vec<Box<str>> = self
+            .names
+            .iter()
+            .filter(|(_, known)| known.state == State::Claiming)
+            .map(|(name, _)| name.clone())
+            .collect();
+        claiming.iter().for_each(|name| self.fail(name, ClaimError::Fenced));
+        let releasing: Vec<Box<str>> = self
+            .names
+            .iter()
+            .filter(|(_, known)| known.state == State::Releasing)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in releasing {
+            if let Some(Name { next: Some((claim, _)), .. }) = self.names.remove(&name) {
+                self.told.push(Told::Claimed(claim, Err(ClaimError::Fenced)));
+            }
+        }
+        self.reclaim_all(false);
+    }
+
+    fn reclaim_all(&mut self, is_new: bool) {
+        self.reclaims.clear();
+        self.retries = 0;
+        for (name, known) in &mut self.names {
+            if is_new && matches!(known.state, State::Claiming | State::Releasing) {
+                self.retries += usize::from(known.retry.is_some());
+                continue;
+            }
+            known.state = State::Reclaiming;
+            known.operation = 0;
+            known.retry = None;
+            known.news = None;
+            if is_new {
+                known.revision = 0;
+            }
+            self.reclaims.push_back(name.clone());
+        }
+    }
+
+    /// Does what is due: names to claim again, retries, doubtful names. `room`: how many more operations may be in flight.
+    pub fn tick(&mut self, now: Moment, room: usize) {
+        for _ in 0..room.min(self.reclaims.len()) {
+            let Some(name) = self.reclaims.pop_front() else { break };
+            if let Some(known) = self.names.get(&name).filter(|known| known.operation == 0) {
+                let revision = known.revision;
+                self.put(&name, revision);
+            }
+        }
+        if self.retries > 0 {
+            let due = |known: &Name| known.retry.is_some_and(|retry| now >= retry);
+            let names: Vec<Box<str>> = self
+                .names
+                .iter()
+                .filter(|(_, known)| due(known))
+                .map(|(name, _)| name.clone())
+                .take(room)
+                .collect();
+            names.iter().for_each(|name| self.read(name));
+        }
+        let doubtful: Vec<Box<str>> = self
+            .doubtful
+            .iter_mut()
+            .filter(|(_, due)| now >= **due)
+            .take(room)
+            .map(|(name, due)| {
+                *due = now + 5 * RETRY_AFTER;
+                name.clone()
+            })
+            .collect();
+        doubtful.iter().for_each(|name| self.read(name));
+    }
+}
+
+impl Name {
+    fn claiming(claim: u64, mac: Mac, revision: u64, now: Moment) -> Self {
+        Self {
+            state: State::Claiming,
+            claim,
+            mac,
+            revision,
+            operation: 0,
+            tries: 0,
+            since: now,
+            retry: None,
+            news: None,
+            replaces: None,
+            next: None,
+            is_dropped: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

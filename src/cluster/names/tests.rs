@@ -1,0 +1,281 @@
+//! Each rule of ownership, with a test that fails without it. A bucket stands in for NATS, and may keep its answers back.
+
+use std::collections::HashMap;
+
+use super::*;
+
+#[derive(Default)]
+struct Bucket {
+    keys: HashMap<String, (Option<Owner>, u64)>,
+    last: u64,
+}
+
+impl Bucket {
+    fn apply(&mut self, operation: &Operation) -> Outcome {
+        let (owner, revision) = self.keys.get(&*operation.name).copied().unwrap_or_default();
+        match operation.action {
+            Action::Put(expected, owner) if expected == revision => self.write(&operation.name, Some(owner)),
+            Action::Delete(expected) if expected == revision => self.write(&operation.name, None),
+            Action::Put(..) | Action::Delete(_) => Outcome::Conflict,
+            Action::Read => owner.map_or(Outcome::Nothing(revision), |owner| Outcome::Owned(owner, revision)),
+        }
+    }
+
+    fn write(&mut self, name: &str, owner: Option<Owner>) -> Outcome {
+        self.last += 1;
+        self.keys.insert(name.to_owned(), (owner, self.last));
+        Outcome::Done(self.last)
+    }
+
+    fn owner(&self, name: &str) -> Option<Owner> {
+        self.keys.get(name).and_then(|(owner, _)| *owner)
+    }
+}
+
+/// What the watch has told, which may be less than the bucket has.
+#[derive(Default)]
+struct Seen {
+    owners: HashMap<String, (Owner, u64)>,
+    dead: Vec<u64>,
+    may_not_seize: bool,
+}
+
+impl Others for Seen {
+    fn owner(&self, name: &str) -> Option<(Owner, u64)> {
+        self.owners.get(name).copied()
+    }
+
+    fn liveness(&self, incarnation: u64) -> Liveness {
+        if self.dead.contains(&incarnation) { Liveness::Dead } else { Liveness::Alive }
+    }
+
+    fn may_seize(&self) -> bool {
+        !self.may_not_seize
+    }
+}
+
+const NOW: Moment = Duration::from_secs(100);
+const ANN: Mac = [1; 16];
+const EVE: Mac = [2; 16];
+
+/// Does all operations until none is left.
+fn settle(names: &mut Names, bucket: &mut Bucket, seen: &Seen) -> Vec<Told> {
+    loop {
+        let operations = names.operations();
+        if operations.is_empty() {
+            return names.told();
+        }
+        for operation in operations {
+            let outcome = bucket.apply(&operation);
+            names.done(&operation, outcome, NOW, seen);
+        }
+    }
+}
+
+fn claim(names: &mut Names, bucket: &mut Bucket, seen: &Seen, number: u64, mac: Mac) -> Vec<Told> {
+    names.claim("x", number, mac, NOW, seen);
+    settle(names, bucket, seen)
+}
+
+fn claimed(number: u64) -> Vec<Told> {
+    vec![Told::Claimed(number, Ok(()))]
+}
+
+fn refused(number: u64, error: ClaimError) -> Vec<Told> {
+    vec![Told::Claimed(number, Err(error))]
+}
+
+#[test]
+fn a_free_name_is_claimed_and_released() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), claimed(1));
+    assert_eq!(names.owned("x"), Some((1, NOW)));
+    names.release("x", 1);
+    settle(&mut names, &mut bucket, &seen);
+    assert!(names.is_empty() && bucket.owner("x").is_none());
+    // The marker of the deletion does not keep the name.
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 2, EVE), claimed(2));
+}
+
+#[test]
+fn of_two_machines_one_gets_the_name() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let (mut one, mut two) = (Names::new(1), Names::new(2));
+    one.claim("x", 1, ANN, NOW, &seen);
+    two.claim("x", 1, EVE, NOW, &seen);
+    assert_eq!(settle(&mut two, &mut bucket, &seen), claimed(1));
+    assert_eq!(settle(&mut one, &mut bucket, &seen), refused(1, ClaimError::Taken));
+}
+
+#[test]
+fn the_same_token_takes_a_name_over_and_the_old_owner_learns_it() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let (mut one, mut two) = (Names::new(1), Names::new(2));
+    assert_eq!(claim(&mut one, &mut bucket, &seen, 1, ANN), claimed(1));
+    assert_eq!(claim(&mut two, &mut bucket, &seen, 7, ANN), claimed(7));
+    one.seen("x", bucket.last, bucket.owner("x"));
+    assert_eq!(one.told(), [Told::Lost("x".into(), 1, LostReason::Replaced)]);
+    // The old owner's release comes too late to delete anything.
+    one.release("x", 1);
+    settle(&mut one, &mut bucket, &seen);
+    assert_eq!(bucket.owner("x").unwrap().incarnation, 2);
+}
+
+#[test]
+fn on_one_machine_the_second_claim_of_a_token_replaces_the_first() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 1, ANN);
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 2, EVE), refused(2, ClaimError::Taken));
+    let told = claim(&mut names, &mut bucket, &seen, 3, ANN);
+    assert_eq!(told, [Told::Lost("x".into(), 1, LostReason::Replaced), Told::Claimed(3, Ok(()))]);
+    names.release("x", 1); // Of the replaced client.
+    settle(&mut names, &mut bucket, &seen);
+    assert!(names.owned("x").is_some());
+}
+
+#[test]
+fn a_claim_without_an_answer_is_read_before_it_is_told() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let put = names.operations().remove(0);
+    bucket.apply(&put); // It was done, and its answer lost.
+    names.done(&put, Outcome::Unavailable, NOW, &seen);
+    assert!(names.told().is_empty());
+    assert_eq!(settle(&mut names, &mut bucket, &seen), claimed(1));
+    assert_eq!(bucket.last, 1, "written once");
+}
+
+#[test]
+fn a_claim_whose_read_has_no_answer_either_is_cleaned_up_later() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let put = names.operations().remove(0);
+    names.done(&put, Outcome::Unavailable, NOW, &seen);
+    let read = names.operations().remove(0);
+    names.done(&read, Outcome::Unavailable, NOW, &seen);
+    assert_eq!(names.told(), refused(1, ClaimError::Unavailable));
+    bucket.apply(&put); // Now it arrives: a name that nobody has.
+    names.tick(NOW + RETRY_AFTER, 10);
+    settle(&mut names, &mut bucket, &seen);
+    assert!(bucket.owner("x").is_none());
+}
+
+#[test]
+fn a_dead_machines_name_is_taken_but_not_after_a_gap() {
+    let (mut names, mut bucket) = (Names::new(1), Bucket::default());
+    let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
+    bucket.write("x", Some(owner));
+    let mut seen = Seen { dead: vec![9], may_not_seize: true, ..Seen::default() };
+    seen.owners.insert("x".to_owned(), (owner, 1));
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Unavailable));
+    seen.may_not_seize = false;
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 2, ANN), claimed(2));
+}
+
+#[test]
+fn a_refusal_is_read_at_the_leader_first() {
+    let (mut names, mut bucket, mut seen) = (Names::new(1), Bucket::default(), Seen::default());
+    // The watch has not told of the release yet.
+    let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
+    seen.owners.insert("x".to_owned(), (owner, 1));
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), claimed(1));
+}
+
+#[test]
+fn a_machine_that_returns_keeps_only_what_nobody_has_taken() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    for (number, name) in ["kept", "replaced", "taken", "swept"].into_iter().enumerate() {
+        one.claim(name, number as u64, ANN, NOW, &seen);
+    }
+    settle(&mut one, &mut bucket, &seen);
+    bucket.write("replaced", Some(Owner { incarnation: 2, claim: 1, mac: ANN }));
+    bucket.write("taken", Some(Owner { incarnation: 2, claim: 2, mac: EVE }));
+    bucket.write("swept", None);
+    one.restart(11);
+    one.tick(NOW, 100);
+    let mut told = settle(&mut one, &mut bucket, &seen);
+    told.sort_by_key(|told| format!("{told:?}"));
+    let lost = |name: &str, claim, reason| Told::Lost(name.into(), claim, reason);
+    assert_eq!(told, [lost("replaced", 1, LostReason::Replaced), lost("taken", 2, LostReason::Taken)]);
+    for name in ["kept", "swept"] {
+        assert_eq!(bucket.owner(name).unwrap().incarnation, 11);
+        assert!(one.owned(name).is_some());
+    }
+}
+
+#[test]
+fn a_lost_bucket_is_filled_again_with_the_own_names() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    claim(&mut one, &mut bucket, &seen, 1, ANN);
+    bucket = Bucket::default();
+    one.bucket_is_new();
+    one.tick(NOW, 100);
+    assert!(settle(&mut one, &mut bucket, &seen).is_empty());
+    assert_eq!(bucket.owner("x").unwrap().incarnation, 1);
+}
+
+#[test]
+fn a_deleted_name_is_written_again() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    claim(&mut one, &mut bucket, &seen, 1, ANN);
+    bucket.write("x", None);
+    one.seen("x", bucket.last, None);
+    assert!(settle(&mut one, &mut bucket, &seen).is_empty());
+    assert_eq!((bucket.owner("x").unwrap().incarnation, one.owned("x").unwrap().0), (1, 3));
+}
+
+#[test]
+fn news_that_comes_before_the_answer_counts() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    one.claim("x", 1, ANN, NOW, &seen);
+    let put = one.operations().remove(0);
+    let answer = bucket.apply(&put);
+    bucket.write("x", Some(Owner { incarnation: 2, claim: 1, mac: ANN }));
+    one.seen("x", 1, Some(Owner { incarnation: 1, claim: 1, mac: ANN }));
+    one.seen("x", 2, bucket.owner("x"));
+    one.done(&put, answer, NOW, &seen);
+    assert_eq!(one.told(), [Told::Claimed(1, Ok(())), Told::Lost("x".into(), 1, LostReason::Replaced)]);
+}
+
+#[test]
+fn a_page_that_loads_again_waits_for_its_release() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    claim(&mut one, &mut bucket, &seen, 1, ANN);
+    one.release("x", 1);
+    one.claim("x", 2, EVE, NOW, &seen);
+    assert_eq!(settle(&mut one, &mut bucket, &seen), claimed(2));
+}
+
+#[test]
+fn a_dropped_claim_is_released_when_it_succeeds() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    one.claim("x", 1, ANN, NOW, &seen);
+    one.release("x", 1);
+    assert!(settle(&mut one, &mut bucket, &seen).is_empty());
+    assert!(one.is_empty() && bucket.owner("x").is_none());
+}
+
+#[test]
+fn more_than_256_claims_at_once_are_busy() {
+    let (mut names, seen) = (Names::new(1), Seen::default());
+    for number in 0..=MAX_CLAIMS as u64 {
+        names.claim(&number.to_string(), number, ANN, NOW, &seen);
+    }
+    assert_eq!(names.told(), refused(MAX_CLAIMS as u64, ClaimError::Busy));
+}
+
+#[test]
+fn a_touched_name_gets_a_new_revision() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    claim(&mut one, &mut bucket, &seen, 1, ANN);
+    one.touch("x");
+    assert!(settle(&mut one, &mut bucket, &seen).is_empty());
+    assert_eq!(one.owned("x").unwrap().0, 2);
+}
