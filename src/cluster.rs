@@ -1,10 +1,359 @@
-//! Several machines as one router, over NATS (`docs/cluster.md`).
+//! Several machines as one router, over NATS (`docs/cluster.md`; with the feature `nats`).
+//!
+//! Each machine has a router of its own and the sockets of its clients. A client's name belongs to one machine at a time:
+//! the host claims it before it connects the client. A message to a name that is on another machine goes there.
+//!
+//! ```no_run
+//! use corelane::{cluster::{Cluster, ClusterOptions}, config::Config, router::Builder};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let router = Builder::new(Config::default()).start()?;
+//! let mut port = router.port()?;
+//! let options = ClusterOptions {
+//!     servers: "nats://10.0.0.1:4222,nats://10.0.0.2:4222".to_owned(),
+//!     cluster: "prod".to_owned(),
+//!     machine: "a".to_owned(),
+//!     ..ClusterOptions::default()
+//! };
+//! let cluster = Cluster::start(&router, options)?; // Does not wait for NATS.
+//! cluster.on_lost(|lost| println!("close {}: {:?}", lost.name, lost.reason));
+//! let claim = cluster.claim("ann", "her token").await?;
+//! let ann = port.connect("ann", "generic", "", 1)?;
+//! // After the client's `Event::Closed`:
+//! drop(claim);
+//! cluster.stop();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | contents |
+//! |---|---|
+//! | `wire`, `link` | frames, and the two ends of a link |
+//! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
+//! | `keys`, `nats` | subjects, keys and values; the connection |
+//! | `peer`, `driver` | a link with the router's side; the thread |
 
 #![forbid(unsafe_code)]
 
 pub mod directory;
+mod driver;
+mod keys;
 pub mod lease;
 pub mod link;
 pub mod names;
+mod nats;
+mod options;
+mod peer;
 pub mod seam;
+mod status;
 pub mod wire;
+
+pub use names::{ClaimError, LostReason};
+pub use options::ClusterOptions;
+pub use status::{ClusterStatus, LinkStatus, MachineStatus};
+
+use std::fmt;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::PortError;
+use crate::router::{GatewayOptions, Router};
+use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
+use driver::{Command, Host};
+
+/// The most claims that wait for the cluster's thread. Beyond, a claim is busy.
+const MAX_WAITING_CLAIMS: u64 = 4096;
+
+/// A name that its claim has lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// The name.
+    pub name: String,
+    /// The claim, as [`Claim::id`] tells it.
+    pub claim: u64,
+    /// Why.
+    pub reason: LostReason,
+}
+
+/// Why a cluster did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An option makes no sense; the text says which.
+    Options(String),
+    /// The router opens no gateway.
+    Port(PortError),
+    /// The thread cannot be started.
+    System(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Options(text) => formatter.write_str(text),
+            Self::Port(error) => write!(formatter, "the router's gateway: {error}"),
+            Self::System(error) => write!(formatter, "the cluster's thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+type OnLost = Box<dyn Fn(Lost) + Send>;
+
+/// What the handles and the thread share.
+struct Told {
+    status: Mutex<ClusterStatus>,
+    on_lost: Mutex<Option<OnLost>>,
+}
+
+impl Host for Arc<Told> {
+    fn lost(&self, name: &str, claim: u64, reason: LostReason) {
+        if let Some(on_lost) = &*lock(&self.on_lost) {
+            on_lost(Lost { name: name.to_owned(), claim, reason });
+        }
+    }
+
+    fn status(&self, status: ClusterStatus) {
+        *lock(&self.status) = status;
+    }
+}
+
+struct Inner {
+    commands: mpsc::UnboundedSender<Command>,
+    told: Arc<Told>,
+    claims: AtomicU64,
+    waiting: Arc<AtomicU64>,
+    is_draining: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A machine's part in a cluster. Clones are handles of the same one. It ends with [`stop`](Self::stop), or when the last
+/// handle and the last claim are dropped.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = lock(&self.0.told.status);
+        write!(formatter, "Cluster({}, {}, {})", status.cluster, status.machine, status.state)
+    }
+}
+
+impl Cluster {
+    /// Joins a cluster. Returns at once, whether NATS answers or not: until it does, claims are unavailable and local
+    /// routing goes on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(router: &Router, options: ClusterOptions) -> Result<Self, StartError> {
+        for (what, text) in [("cluster", &options.cluster), ("machine", &options.machine)] {
+            if !keys::is_label(text) {
+                let text = format!("{what} {text:?}: 1 to 64 letters, digits, - or _");
+                return Err(StartError::Options(text));
+            }
+        }
+        let gateway = GatewayOptions {
+            names: options.names,
+            rooms: options.rooms,
+            link_messages: options.link_messages,
+            link_bytes: options.link_bytes,
+        };
+        let gateway = router.gateway(gateway).map_err(StartError::Port)?;
+        let status = ClusterStatus {
+            cluster: options.cluster.clone(),
+            machine: options.machine.clone(),
+            state: "starting",
+            alerts: vec!["cluster_unavailable"],
+            ..ClusterStatus::default()
+        };
+        let told = Arc::new(Told { status: Mutex::new(status), on_lost: Mutex::new(None) });
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (started, start) = std::sync::mpsc::sync_channel(1);
+        let host = Arc::clone(&told);
+        let body = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(StartError::System(error)))),
+            };
+            runtime.block_on(async move {
+                let nats = match nats::Nats::connect(&options).await {
+                    Ok(nats) => nats,
+                    Err(text) => return started.send(Err(StartError::Options(text))).unwrap_or(()),
+                };
+                let _ = started.send(Ok(()));
+                if let Err(error) = driver::run(options, gateway, nats, receiver, host).await {
+                    tracing::error!("the cluster's thread has ended: {error}");
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        };
+        let thread = std::thread::Builder::new().name("corelane-nats".to_owned()).spawn(body);
+        let thread = thread.map_err(StartError::System)?;
+        match start.recv() {
+            Ok(started) => started?,
+            Err(_) => return Err(StartError::System(std::io::Error::other("it has ended"))),
+        }
+        Ok(Self(Arc::new(Inner {
+            commands,
+            told,
+            claims: AtomicU64::new(1),
+            waiting: Arc::new(AtomicU64::new(0)),
+            is_draining: AtomicBool::new(false),
+            thread: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// Claims a name for a client that shows this token. Connect the client after the answer, and drop the claim after the
+    /// client's [`Closed`](crate::router::Event::Closed). A dropped future gives the name up.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub async fn claim(&self, name: &str, token: &str) -> Result<Claim, ClaimError> {
+        let (sender, receiver) = oneshot::channel();
+        let claim = self.send(name, token, move |result| {
+            let _ = sender.send(result);
+        })?;
+        receiver.await.unwrap_or(Err(ClaimError::Stopped)).map(|()| claim)
+    }
+
+    /// As [`claim`](Self::claim), for threads that may wait.
+    ///
+    /// # Errors
+    /// [`ClaimError`]; [`ClaimError::Unavailable`] after `timeout`.
+    pub fn claim_blocking(&self, name: &str, token: &str, timeout: Duration) -> Result<Claim, ClaimError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let claim = self.send(name, token, move |result| {
+            let _ = sender.try_send(result);
+        })?;
+        match receiver.recv_timeout(timeout) {
+            Ok(result) => result.map(|()| claim),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Err(ClaimError::Unavailable),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Err(ClaimError::Stopped),
+        }
+    }
+
+    /// As [`claim`](Self::claim); `reply` is called on the cluster's thread, and must not wait.
+    ///
+    /// # Errors
+    /// [`ClaimError`], if the claim is not even sent.
+    pub fn claim_then(
+        &self,
+        name: &str,
+        token: &str,
+        reply: impl FnOnce(Result<(), ClaimError>) + Send + 'static,
+    ) -> Result<Claim, ClaimError> {
+        self.send(name, token, reply)
+    }
+
+    fn send(
+        &self,
+        name: &str,
+        token: &str,
+        reply: impl FnOnce(Result<(), ClaimError>) + Send + 'static,
+    ) -> Result<Claim, ClaimError> {
+        if self.is_draining() {
+            return Err(ClaimError::Draining);
+        }
+        // AcqRel: only the count matters; it orders nothing else.
+        if self.0.waiting.fetch_add(1, AcqRel) >= MAX_WAITING_CLAIMS {
+            self.0.waiting.fetch_sub(1, AcqRel);
+            return Err(ClaimError::Busy);
+        }
+        let id = self.0.claims.fetch_add(1, Relaxed); // Relaxed: a number that is used once.
+        let claim = Claim { commands: self.0.commands.clone(), name: name.to_owned(), id };
+        let waiting = WaitingClaim(Arc::clone(&self.0.waiting));
+        let reply = Box::new(move |result| {
+            drop(waiting);
+            reply(result);
+        });
+        let command = Command::Claim(name.to_owned(), token.to_owned(), id, reply);
+        self.0.commands.send(command).map_err(|_| ClaimError::Stopped)?;
+        Ok(claim)
+    }
+
+    /// Sets what is called, on the cluster's thread, when a client's name was taken over or lost: close that client. It
+    /// must not wait.
+    pub fn on_lost(&self, on_lost: impl Fn(Lost) + Send + 'static) {
+        *lock(&self.0.told.on_lost) = Some(Box::new(on_lost));
+    }
+
+    /// The figures, at most a tenth of a second old.
+    pub fn status(&self) -> ClusterStatus {
+        let mut status = lock(&self.0.told.status).clone();
+        if self.is_draining() && status.state == "joined" {
+            status.state = "draining";
+        }
+        status
+    }
+
+    /// Whether claims can succeed now.
+    pub fn is_joined(&self) -> bool {
+        lock(&self.0.told.status).state == "joined"
+    }
+
+    /// Takes no claims any more, and tells the other machines so. Close the clients then, paced; drop their claims; and
+    /// call [`stop`](Self::stop).
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Release); // Release: pairs with the Acquire in `is_draining`.
+        let _ = self.0.commands.send(Command::Drain);
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Acquire) // Acquire: pairs with the Release in `drain`.
+    }
+
+    /// Leaves the cluster: the lease is deleted, so that the other machines know at once. Waits for a few seconds at most.
+    pub fn stop(&self) {
+        let (sender, done) = oneshot::channel();
+        let is_sent = self.0.commands.send(Command::Stop(sender)).is_ok();
+        let thread = lock(&self.0.thread).take();
+        // On the cluster's own thread there is nothing to wait for.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+            && is_sent
+        {
+            drop(done);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Counts a claim as waiting.
+struct WaitingClaim(Arc<AtomicU64>);
+
+impl Drop for WaitingClaim {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel); // AcqRel: as where it is counted.
+    }
+}
+
+/// A name that belongs to a client of this machine. Dropping it gives the name up.
+#[derive(Debug)]
+pub struct Claim {
+    commands: mpsc::UnboundedSender<Command>,
+    name: String,
+    id: u64,
+}
+
+impl Claim {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The claim's number, as in [`Lost::claim`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Release(std::mem::take(&mut self.name), self.id));
+    }
+}

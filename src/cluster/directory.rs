@@ -84,6 +84,8 @@ pub struct Directory {
     rooms: HashMap<Box<str>, HashSet<u64>>,
     /// The rooms that were known before the watch started again.
     old_rooms: HashSet<Box<str>>,
+    /// Rooms that dead machines have not left.
+    dead_rooms: Vec<(Box<str>, u64)>,
     max_names: usize,
     is_synced: bool,
     round: u32,
@@ -101,6 +103,7 @@ impl Directory {
             dead: HashMap::new(),
             rooms: HashMap::new(),
             old_rooms: HashSet::new(),
+            dead_rooms: Vec::new(),
             max_names,
             is_synced: false,
             round: 0,
@@ -205,6 +208,15 @@ impl Directory {
         }
         let live: Vec<u64> = self.machines.keys().copied().filter(|one| *one != self.own).collect();
         live.into_iter().for_each(|one| self.up(one));
+        for (room, members) in &mut self.rooms {
+            members.retain(|one| {
+                let is_live = self.machines.contains_key(one) || *one == self.own;
+                if !is_live {
+                    self.dead_rooms.push((room.clone(), *one));
+                }
+                is_live
+            });
+        }
         let mut rooms = std::mem::take(&mut self.old_rooms);
         rooms.extend(self.rooms.keys().cloned());
         self.changes.extend(rooms.into_iter().map(Change::Interest));
@@ -246,6 +258,7 @@ impl Directory {
         for (room, members) in &mut self.rooms {
             if members.remove(&incarnation) {
                 self.changes.push(Change::Interest(room.clone()));
+                self.dead_rooms.push((room.clone(), incarnation));
             }
         }
         if incarnation != self.own {
@@ -307,6 +320,12 @@ impl Directory {
         if self.rooms.get(room).is_some_and(HashSet::is_empty) {
             self.rooms.remove(room);
         }
+    }
+
+    /// Rooms with members at dead machines, at most `limit`: to be deleted.
+    pub fn dead_rooms(&mut self, limit: usize) -> Vec<(Box<str>, u64)> {
+        let from = self.dead_rooms.len().saturating_sub(limit);
+        self.dead_rooms.split_off(from)
     }
 
     /// Names of dead machines that are due to be deleted, in their revisions, at most `limit`. Their deletion comes back by

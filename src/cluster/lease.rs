@@ -68,8 +68,7 @@ impl Lease {
         if self.is_fenced {
             return Due::Nothing;
         }
-        if self.valid_from.is_some_and(|from| now >= from + FENCE_AFTER) {
-            self.is_fenced = true;
+        if self.due_fence(now) {
             return Due::Fence;
         }
         if self.is_waiting || now < self.next {
@@ -77,6 +76,19 @@ impl Lease {
         }
         self.is_waiting = true;
         if self.must_read { Due::Read } else { Due::Renew(self.revision) }
+    }
+
+    /// Whether the incarnation ends now, when nothing can be renewed. As [`Lease::due`], which need not be called then.
+    pub fn due_fence(&mut self, now: Moment) -> bool {
+        let is_over = !self.is_fenced && self.valid_from.is_some_and(|from| now >= from + FENCE_AFTER);
+        self.is_fenced |= is_over;
+        is_over
+    }
+
+    /// The bucket is new: the key has no revision. Written again at once.
+    pub fn bucket_is_new(&mut self, now: Moment) {
+        self.revision = 0;
+        self.next = now;
     }
 
     /// A renewal that was sent at `sent` has the revision `revision`.

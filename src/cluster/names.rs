@@ -519,6 +519,17 @@ impl Names {
         self.reclaim_all(true);
     }
 
+    /// Writes owned names again that the bucket does not have.
+    pub fn reclaim_missing(&mut self, is_there: impl Fn(&str) -> bool) {
+        for (name, known) in &mut self.names {
+            if known.state == State::Owned && !is_there(name) {
+                known.state = State::Reclaiming;
+                known.operation = 0;
+                self.reclaims.push_back(name.clone());
+            }
+        }
+    }
+
     /// Another incarnation: every name is claimed again. Claims in flight have failed.
     pub fn restart(&mut self, incarnation: u64) {
         self.incarnation = incarnation;

@@ -6,7 +6,7 @@
 //! epoch u32 | base u64 | first u64                         the direction of this frame
 //! epoch u32 | upto u64 | count u16, count × reject         with FLAG_ACKNOWLEDGES: of the other direction
 //! count u16 | count × record                               with the kind Data
-//! reject:  back u32 (upto - 1 - sequence) | code u8 | reason u16
+//! reject:  back u32 (upto - 1 - sequence) | number u16
 //! record:  flags u8 | name length u8 | type length u16 | payload length u32 | revision u64 | correlation u64
 //!          | age in µs u64 | name | type | payload
 //! ```
@@ -28,7 +28,7 @@ pub const MAX_RECORDS: usize = 8192;
 /// An upper limit on what comes before the records.
 pub const MAX_HEAD_BYTES: usize = 64 + MAX_REJECTS * REJECT_BYTES;
 
-const REJECT_BYTES: usize = 7;
+const REJECT_BYTES: usize = 6;
 const FLAG_ACKNOWLEDGES: u8 = 1;
 const RECORD_IS_ROOM: u8 = 1;
 
@@ -125,17 +125,8 @@ pub fn write_head(
     out.extend_from_slice(&(acknowledgement.rejects.len() as u16).to_le_bytes());
     for (sequence, reject) in &acknowledgement.rejects {
         let back = acknowledgement.upto.saturating_sub(sequence + 1) as u32;
-        let (code, reason) = match *reject {
-            Reject::Gone => (1, 0),
-            Reject::NoCredit => (2, 0),
-            Reject::Stale => (3, 0),
-            Reject::Expired => (4, 0),
-            Reject::Lost => (5, 0),
-            Reject::Failed(reason) => (6_u8, reason),
-        };
         out.extend_from_slice(&back.to_le_bytes());
-        out.push(code);
-        out.extend_from_slice(&reason.to_le_bytes());
+        out.extend_from_slice(&reject.number().to_le_bytes());
     }
 }
 
@@ -246,16 +237,7 @@ fn acknowledgement(reader: &mut Reader<'_>) -> Result<Acknowledgement, FrameErro
     let mut rejects = Vec::with_capacity(count);
     for _ in 0..count {
         let back = u64::from(reader.u32()?);
-        let (code, reason) = (reader.u8()?, reader.u16()?);
-        let reject = match (code, reason) {
-            (1, 0) => Reject::Gone,
-            (2, 0) => Reject::NoCredit,
-            (3, 0) => Reject::Stale,
-            (4, 0) => Reject::Expired,
-            (5, 0) => Reject::Lost,
-            (6, reason) => Reject::Failed(reason),
-            _ => return Err(FrameError::Field("reject")),
-        };
+        let reject = Reject::of_number(reader.u16()?);
         let sequence = upto.checked_sub(back + 1).ok_or(FrameError::Field("reject"))?;
         if rejects.last().is_some_and(|(last, _)| *last >= sequence) {
             return Err(FrameError::Field("reject"));

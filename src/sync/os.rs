@@ -23,6 +23,15 @@ pub(crate) fn cycle_counter() -> u64 {
     count
 }
 
+/// The time since the machine started, with the time for which it was suspended.
+#[cfg(all(feature = "nats", not(corelane_loom)))]
+pub(crate) fn since_boot() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into `time`, which lives on this stack. The clock exists on every Linux that Rust supports.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    std::time::Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// The number of cores that the process may use: those of its main thread, because other threads may be pinned. At
 /// least 1.
 pub(crate) fn process_cores() -> usize {
@@ -43,7 +52,7 @@ pub(crate) use usage::{descriptor_limit, heap_bytes, process_cpu_nanoseconds, th
 #[cfg(not(corelane_loom))]
 pub(crate) use real::{EventFd, Pages, futex_wait, futex_wake, page_bytes, touch};
 
-#[cfg(all(feature = "tokio", not(corelane_loom)))]
+#[cfg(all(any(feature = "tokio", feature = "nats"), not(corelane_loom)))]
 pub(crate) use real::register;
 
 #[cfg(all(test, not(corelane_loom)))]
@@ -255,7 +264,7 @@ mod real {
     ///
     /// # Errors
     /// An error of the event loop, or no descriptor left for the copy.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "nats"))]
     pub(crate) fn register(descriptor: BorrowedFd<'_>) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
         let copy = descriptor.try_clone_to_owned()?;
         // SAFETY: an `OwnedFd` always names the same descriptor. It is open until the `AsyncFd`, which owns it and

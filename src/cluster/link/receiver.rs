@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{MAX_WINDOW, Moment};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{Acknowledgement, Frame, Kind, MAX_REJECTS, Position, Record};
+use crate::error::Failed;
 
 /// The most names that a receiver remembers as gone. Beyond, it resets the link.
 pub const MAX_GONE: usize = 16_384;
@@ -243,7 +244,8 @@ impl Receiver {
         }
         let waiting = Waiting::new(record, sequence, now);
         if self.waiting_bytes + waiting.bytes() > MAX_WAITING_BYTES {
-            self.finish(sequence, Err(Reject::NoCredit));
+            // Its sender floods a router that has no room.
+            self.finish(sequence, Err(Reject::Failed(Failed::EgressFull as u16)));
             return;
         }
         if !record.is_room {
@@ -276,11 +278,12 @@ impl Receiver {
                 Offer::Taken
             }
             Err(DeliverError::Full) => Offer::Full,
-            Err(_) if record.is_room => Offer::Rejected(Reject::Gone),
+            Err(DeliverError::Gone) if record.is_room => Offer::Rejected(Reject::Gone),
             Err(DeliverError::Gone) if recipient.place(record.name, record.revision) == Place::Opening => {
                 Offer::Opening
             }
-            Err(DeliverError::Gone | DeliverError::Closed) => {
+            Err(DeliverError::Refused(reject)) => Offer::Rejected(reject),
+            Err(DeliverError::Gone) => {
                 self.gone.insert(record.name.into(), record.revision);
                 Offer::Rejected(Reject::Gone)
             }

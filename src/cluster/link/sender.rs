@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, MAX_WINDOW, Moment, PROBE_EVERY};
+use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, PROBE_EVERY};
 use crate::cluster::seam::Reject;
 use crate::cluster::wire::{Acknowledgement, Kind, MAX_RECORDS, Position, RECORD_BYTES, Record, Records};
+use crate::error::Failed;
 
 /// What the driver must do for a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub struct Settled {
     pub rejects: Vec<(u32, Reject)>,
 }
 
+/// How large frames get.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A frame with this many bytes of records is full.
+    pub frame: usize,
+    /// No record is larger than this.
+    pub record: usize,
+}
+
 /// The sending end of a link.
 #[derive(Debug)]
 pub struct Sender {
@@ -50,9 +60,12 @@ pub struct Sender {
     /// The workers of the records from `base` on, sent or not.
     workers: VecDeque<u16>,
     /// Frames that are full, and the one that is being filled.
-    full: VecDeque<Records>,
+    full: VecDeque<(u64, Records)>,
     filling: Records,
-    max_records_bytes: usize,
+    unsent_bytes: usize,
+    limits: Limits,
+    /// The records that are in no frame, because no frame has room for them. The receiver finds them lost.
+    refused: VecDeque<u64>,
     /// The first sequence that no frame has taken.
     unsent: u64,
     settled: Vec<Settled>,
@@ -63,8 +76,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A link that is down. Frames have at most `max_records_bytes` of records.
-    pub fn new(epoch: u32, max_records_bytes: usize, now: Moment) -> Self {
+    /// A link that is down.
+    pub fn new(epoch: u32, limits: Limits, now: Moment) -> Self {
         Self {
             epoch,
             is_up: false,
@@ -72,7 +85,9 @@ impl Sender {
             workers: VecDeque::new(),
             full: VecDeque::new(),
             filling: Records::default(),
-            max_records_bytes,
+            unsent_bytes: 0,
+            limits,
+            refused: VecDeque::new(),
             unsent: 0,
             settled: Vec::new(),
             progress: now,
@@ -84,7 +99,7 @@ impl Sender {
 
     /// Begins again in another epoch. All records are forgotten: the router has ended them.
     pub fn restart(&mut self, epoch: u32, now: Moment) {
-        *self = Self::new(epoch, self.max_records_bytes, now);
+        *self = Self::new(epoch, self.limits, now);
     }
 
     /// Whether records may be sent.
@@ -112,26 +127,33 @@ impl Sender {
         Position { epoch: self.epoch, base: self.base, first: self.unsent }
     }
 
-    /// Takes a record of a worker. False: it can never be sent (too large); the sequence is used and the caller settles it
-    /// by [`Sender::refuse_last`].
-    pub fn push(&mut self, worker: usize, record: &Record<'_>, now: Moment) -> bool {
+    /// Takes a record of a worker. One that is too large ends as such, in its place.
+    pub fn push(&mut self, worker: usize, record: &Record<'_>, now: Moment) {
         let bytes = RECORD_BYTES + record.name.len() + record.message_type.len() + record.payload.len();
-        if bytes > self.max_records_bytes || self.workers.len() as u64 >= MAX_WINDOW {
-            return false;
-        }
-        let is_full = self.filling.bytes() + bytes > self.max_records_bytes
+        let is_full = self.filling.bytes() + bytes > self.limits.frame
             || usize::from(self.filling.count()) >= MAX_RECORDS;
-        if is_full {
-            self.full.push_back(std::mem::take(&mut self.filling));
+        let fits = bytes <= self.limits.record;
+        if is_full || !fits {
+            self.close_frame();
         }
-        if !self.filling.push(record) {
-            return false;
+        let next = self.base + self.workers.len() as u64;
+        if fits && self.filling.push(record) {
+            self.unsent_bytes += bytes;
+        } else {
+            self.refused.push_back(next);
         }
         if self.workers.is_empty() {
             self.progress = now;
         }
         self.workers.push_back(u16::try_from(worker).unwrap_or(u16::MAX));
-        true
+    }
+
+    fn close_frame(&mut self) {
+        let count = self.filling.count();
+        if count > 0 {
+            let first = self.base + self.workers.len() as u64 - u64::from(count);
+            self.full.push_back((first, std::mem::take(&mut self.filling)));
+        }
     }
 
     /// Whether a frame with records can be taken.
@@ -141,7 +163,7 @@ impl Sender {
 
     /// The bytes that wait for a frame.
     pub fn unsent_bytes(&self) -> usize {
-        self.full.iter().map(Records::bytes).sum::<usize>() + self.filling.bytes()
+        self.unsent_bytes
     }
 
     /// Takes the next frame's records and position.
@@ -149,18 +171,17 @@ impl Sender {
         if !self.is_up {
             return None;
         }
-        let records = match self.full.pop_front() {
-            Some(records) => records,
-            None if self.filling.count() > 0 => std::mem::take(&mut self.filling),
-            None => return None,
-        };
-        let position = self.position();
-        self.unsent += u64::from(records.count());
+        if self.full.is_empty() {
+            self.close_frame();
+        }
+        let (first, records) = self.full.pop_front()?;
+        self.unsent_bytes -= records.bytes();
+        self.unsent = first + u64::from(records.count());
         self.asked = Some(now);
         if self.timed.is_none() {
             self.timed = Some((self.unsent, now));
         }
-        Some((position, records))
+        Some((Position { epoch: self.epoch, base: self.base, first }, records))
     }
 
     /// What is due.
@@ -180,8 +201,9 @@ impl Sender {
         }
         let every = if is_waiting { PROBE_EVERY } else { IDLE_PROBE_EVERY };
         // Only what is sent can be asked for.
-        if since_asked.is_none_or(|since| since >= every) && self.unsent_bytes() == 0 {
+        if since_asked.is_none_or(|since| since >= every) && self.unsent_bytes == 0 {
             self.asked = Some(now);
+            self.unsent = self.base + self.workers.len() as u64; // With those at the end that no frame has room for.
             if self.timed.is_none() {
                 self.timed = Some((self.unsent, now));
             }
@@ -231,10 +253,14 @@ impl Sender {
                     self.settled.len() - 1
                 }
             };
-            let settled = &mut self.settled[place];
-            if let Some((_, reject)) = rejects.next_if(|(rejected, _)| *rejected == sequence) {
-                settled.rejects.push((settled.count, *reject));
+            let Some(settled) = self.settled.get_mut(place) else { break };
+            let mut reject =
+                rejects.next_if(|(rejected, _)| *rejected == sequence).map(|(_, reject)| *reject);
+            if self.refused.front() == Some(&sequence) {
+                self.refused.pop_front();
+                reject = Some(Reject::Failed(Failed::TooLarge as u16));
             }
+            settled.rejects.extend(reject.map(|reject| (settled.count, reject)));
             settled.count += 1;
         }
         self.base = acknowledgement.upto;

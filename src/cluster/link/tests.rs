@@ -4,10 +4,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::receiver::{Place, Receiver, Recipient, Taken};
-use super::sender::{Due, Heard, Sender};
+use super::sender::{Due, Heard, Limits, Sender};
 use super::{LOST_AFTER, Moment, PROBE_EVERY};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{self, Acknowledgement, Kind, Position, Record};
+use crate::error::Failed;
+
+const LIMITS: Limits = Limits { frame: 200, record: 1000 };
+const FULL: Reject = Reject::Failed(3);
 
 /// A router that notes what it gets.
 #[derive(Default)]
@@ -76,7 +80,7 @@ fn take(receiver: &mut Receiver, bytes: &[u8], machine: &mut Machine) -> Taken {
 }
 
 fn up(epoch: u32) -> Sender {
-    let mut sender = Sender::new(epoch, 1000, Moment::ZERO);
+    let mut sender = Sender::new(epoch, LIMITS, Moment::ZERO);
     assert_eq!(sender.due(Moment::ZERO), Due::Send(Kind::Hello));
     let acknowledgement = Acknowledgement { epoch, ..Acknowledgement::default() };
     assert_eq!(sender.acknowledged(&acknowledgement, Moment::ZERO), Heard::Up);
@@ -85,8 +89,8 @@ fn up(epoch: u32) -> Sender {
 
 #[test]
 fn a_link_is_down_until_its_hello_is_acknowledged() {
-    let mut sender = Sender::new(3, 1000, Moment::ZERO);
-    assert!(sender.push(0, &record("ben", "1"), Moment::ZERO));
+    let mut sender = Sender::new(3, LIMITS, Moment::ZERO);
+    sender.push(0, &record("ben", "1"), Moment::ZERO);
     assert!(sender.take_frame(Moment::ZERO).is_none());
     assert_eq!(sender.due(Moment::ZERO), Due::Send(Kind::Hello));
     assert_eq!(sender.due(Moment::ZERO), Due::Nothing);
@@ -98,10 +102,26 @@ fn a_link_is_down_until_its_hello_is_acknowledged() {
 }
 
 #[test]
+fn a_record_that_is_too_large_ends_in_its_place() {
+    let mut sender = up(1);
+    let large = "x".repeat(2000);
+    for payload in ["1", &large, "2"] {
+        sender.push(0, &record("ben", payload), Moment::ZERO);
+    }
+    let firsts: Vec<_> =
+        std::iter::from_fn(|| sender.take_frame(Moment::ZERO)).map(|(at, _)| at.first).collect();
+    assert_eq!(firsts, [0, 2]);
+    let acknowledgement = Acknowledgement { epoch: 1, upto: 3, rejects: vec![(1, Reject::Lost)] };
+    sender.acknowledged(&acknowledgement, Moment::ZERO);
+    let settled = sender.settled().remove(0);
+    assert_eq!((settled.count, settled.rejects), (3, vec![(1, Reject::Failed(Failed::TooLarge as u16))]));
+}
+
+#[test]
 fn acknowledgements_are_cumulative_and_per_worker() {
     let mut sender = up(1);
     for worker in [0, 1, 0, 0] {
-        assert!(sender.push(worker, &record("ben", "x"), Moment::ZERO));
+        sender.push(worker, &record("ben", "x"), Moment::ZERO);
     }
     assert!(sender.take_frame(Moment::ZERO).is_some());
     let acknowledgement = Acknowledgement { epoch: 1, upto: 3, rejects: vec![(2, Reject::Gone)] };
@@ -119,7 +139,7 @@ fn acknowledgements_are_cumulative_and_per_worker() {
 #[test]
 fn an_acknowledgement_of_what_was_not_sent_is_ignored() {
     let mut sender = up(1);
-    assert!(sender.push(0, &record("ben", "x"), Moment::ZERO));
+    sender.push(0, &record("ben", "x"), Moment::ZERO);
     let acknowledgement = Acknowledgement { epoch: 1, upto: 1, rejects: Vec::new() };
     assert_eq!(sender.acknowledged(&acknowledgement, Moment::ZERO), Heard::Nothing);
     assert_eq!(sender.in_flight(), 1);
@@ -128,7 +148,7 @@ fn an_acknowledgement_of_what_was_not_sent_is_ignored() {
 #[test]
 fn a_link_without_progress_is_lost_after_three_seconds() {
     let mut sender = up(1);
-    assert!(sender.push(0, &record("ben", "x"), Duration::from_secs(1)));
+    sender.push(0, &record("ben", "x"), Duration::from_secs(1));
     assert!(sender.take_frame(Duration::from_secs(1)).is_some());
     assert_eq!(sender.due(Duration::from_secs(1) + PROBE_EVERY), Due::Send(Kind::Probe));
     let nearly = Duration::from_secs(1) + LOST_AFTER - Duration::from_millis(1);
@@ -203,13 +223,13 @@ fn results_in_any_order_are_acknowledged_cumulatively() {
     hello(&mut receiver, 1);
     take(&mut receiver, &data(0, &[record("a", "1"), record("b", "2"), record("c", "3")]), &mut machine);
     receiver.result(1, 2, Ok(()));
-    receiver.result(1, 1, Err(Reject::NoCredit));
+    receiver.result(1, 1, Err(FULL));
     assert_eq!(receiver.acknowledgement().unwrap().upto, 0);
     receiver.result(2, 0, Ok(())); // Of another epoch.
     assert_eq!(receiver.acknowledgement().unwrap().upto, 0);
     receiver.result(1, 0, Ok(()));
     let acknowledgement = receiver.acknowledgement().unwrap();
-    assert_eq!((acknowledgement.upto, acknowledgement.rejects), (3, vec![(1, Reject::NoCredit)]));
+    assert_eq!((acknowledgement.upto, acknowledgement.rejects), (3, vec![(1, FULL)]));
 }
 
 #[test]
@@ -321,7 +341,7 @@ fn a_bad_network_loses_messages_but_neither_repeats_nor_reorders_them() {
             state ^= state << 17;
             state % below
         };
-        let (mut sender, mut receiver) = (Sender::new(1, 200, Moment::ZERO), Receiver::default());
+        let (mut sender, mut receiver) = (Sender::new(1, LIMITS, Moment::ZERO), Receiver::default());
         let mut machine = Machine::default();
         let (mut there, mut back): (VecDeque<(Moment, Vec<u8>)>, VecDeque<(Moment, Acknowledgement)>) =
             Default::default();
@@ -336,7 +356,7 @@ fn a_bad_network_loses_messages_but_neither_repeats_nor_reorders_them() {
             };
             if step < 3000 && sender.is_up() && step % 3 == 0 {
                 let text = ends.len().to_string();
-                assert!(sender.push(0, &record("ben", &text), now));
+                sender.push(0, &record("ben", &text), now);
                 in_flight.push_back(ends.len());
                 ends.push(None);
             }

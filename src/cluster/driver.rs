@@ -1,0 +1,755 @@
+//! The cluster's thread: it moves messages between the router's gateway, the links and NATS, and tells the pure machines
+//! (lease, names, directory, links) what happens. It never waits for NATS.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::directory::{Change, Directory, MachineInfo};
+use super::keys::{self, Key, Macs};
+use super::lease::{self, Lease};
+use super::link::Moment;
+use super::link::sender::Due;
+use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Told};
+use super::nats::{Nats, News};
+use super::options::ClusterOptions;
+use super::peer::{Machine, Peer, Taken, read_ticket};
+use super::seam::Outgoing;
+use super::status::{ClusterStatus, MachineStatus};
+use super::wire::{self, Kind};
+use crate::router::{FromWorker, Gateway};
+use crate::sync::os::{register, since_boot};
+
+/// The time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(20);
+/// Frames, news and commands that are taken in one turn.
+const BATCH: usize = 64;
+/// Records of workers that are taken in one turn.
+const RECORDS: usize = 1024;
+/// Rooms that are written at the same time.
+const ROOMS_IN_FLIGHT: usize = 64;
+
+/// What the host asks for.
+pub enum Command {
+    /// A name, for a client with a token. The number belongs to the claim.
+    Claim(String, String, u64, Reply),
+    /// A claim has ended.
+    Release(String, u64),
+    /// The machine takes no clients any more.
+    Drain,
+    /// The end. The sender is dropped when it is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Who waits for a claim.
+pub type Reply = Box<dyn FnOnce(Result<(), ClaimError>) + Send>;
+
+/// What the driver tells the host, on the driver's thread.
+pub trait Host: Send {
+    /// A claim has lost its name.
+    fn lost(&self, name: &str, claim: u64, reason: LostReason);
+    /// The figures.
+    fn status(&self, status: ClusterStatus);
+}
+
+/// The state of the thread.
+pub struct Driver<H> {
+    options: ClusterOptions,
+    host: H,
+    gateway: Gateway,
+    nats: Nats,
+    macs: Macs,
+    incarnation: u64,
+    info: MachineInfo,
+    lease: Lease,
+    names: Names,
+    directory: Directory,
+    peers: HashMap<u64, Peer>,
+    slots: Vec<Option<u64>>,
+    waiting: HashMap<u64, Reply>,
+    subscriber: Option<Subscriber>,
+    /// A subscription that is being made.
+    subscribing: Option<oneshot::Receiver<Option<Subscriber>>>,
+    is_connected: bool,
+    has_bucket: bool,
+    operations: usize,
+    sweeps: usize,
+    rooms: HashMap<String, bool>,
+    rooms_to_write: Vec<String>,
+    rooms_in_flight: usize,
+    epochs: u32,
+    tags: u16,
+    next_slow: Moment,
+    fenced_from: Option<Moment>,
+    status: ClusterStatus,
+    is_closed: bool,
+}
+
+/// Runs a cluster until it is stopped or its router has ended.
+pub async fn run<H: Host>(
+    options: ClusterOptions,
+    gateway: Gateway,
+    (nats, mut news): (Nats, mpsc::Receiver<News>),
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    host: H,
+) -> std::io::Result<()> {
+    let descriptor = register(std::os::fd::AsFd::as_fd(&gateway))?;
+    let mut driver = Driver::new(options, gateway, nats, host);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let done = loop {
+        let now = since_boot();
+        if driver.turn(now) {
+            // More to do at once; let the tasks of NATS run too.
+            tokio::task::yield_now().await;
+        } else if driver.gateway.arm() {
+            tokio::select! {
+                _ = tick.tick() => {}
+                ready = descriptor.readable() => { ready?.clear_ready(); }
+                command = commands.recv() => match command {
+                    Some(Command::Stop(done)) => break Some(done),
+                    Some(command) => driver.command(command, since_boot()),
+                    None => break None,
+                },
+                one = news.recv() => match one {
+                    Some(one) => driver.news(one, since_boot()),
+                    None => break None,
+                },
+                message = next(&mut driver.subscriber) => driver.received(message, since_boot()),
+                subscriber = made(&mut driver.subscribing) => {
+                    driver.subscribing = None;
+                    driver.subscriber = subscriber;
+                }
+            }
+        }
+        let now = since_boot();
+        let mut stop = None;
+        for _ in 0..BATCH {
+            match commands.try_recv() {
+                Ok(Command::Stop(done)) => {
+                    stop = Some(done);
+                    break;
+                }
+                Ok(command) => driver.command(command, now),
+                Err(_) => break,
+            }
+        }
+        if stop.is_some() {
+            break stop;
+        }
+        for _ in 0..BATCH * 16 {
+            let Ok(one) = news.try_recv() else { break };
+            driver.news(one, now);
+        }
+        for _ in 0..BATCH {
+            let Some(Some(message)) = futures_util::FutureExt::now_or_never(next(&mut driver.subscriber))
+            else {
+                break;
+            };
+            driver.received(Some(message), now);
+        }
+        if driver.is_closed {
+            break None;
+        }
+    };
+    driver.end().await;
+    drop(done);
+    Ok(())
+}
+
+async fn next(subscriber: &mut Option<Subscriber>) -> Option<Message> {
+    match subscriber {
+        Some(subscriber) => subscriber.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn made(subscribing: &mut Option<oneshot::Receiver<Option<Subscriber>>>) -> Option<Subscriber> {
+    match subscribing {
+        Some(subscribing) => subscribing.await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+impl<H: Host> Driver<H> {
+    fn new(options: ClusterOptions, gateway: Gateway, nats: Nats, host: H) -> Self {
+        let now = since_boot();
+        let incarnation = new_incarnation(&options.machine, 0);
+        let secret = if options.secret.is_empty() { options.cluster.as_bytes() } else { &options.secret };
+        let status = ClusterStatus {
+            cluster: options.cluster.clone(),
+            machine: options.machine.clone(),
+            state: "starting",
+            ..ClusterStatus::default()
+        };
+        let mut driver = Self {
+            macs: Macs::new(secret),
+            incarnation,
+            info: MachineInfo { machine: options.machine.clone(), is_draining: false },
+            lease: Lease::new(now, true),
+            names: Names::new(incarnation),
+            directory: Directory::new(incarnation, options.names),
+            peers: HashMap::new(),
+            slots: vec![None; 63],
+            waiting: HashMap::new(),
+            subscriber: None,
+            subscribing: None,
+            is_connected: false,
+            has_bucket: false,
+            operations: 0,
+            sweeps: 0,
+            rooms: HashMap::new(),
+            rooms_to_write: Vec::new(),
+            rooms_in_flight: 0,
+            epochs: 0,
+            tags: 0,
+            next_slow: now,
+            fenced_from: None,
+            status,
+            is_closed: false,
+            options,
+            host,
+            gateway,
+            nats,
+        };
+        driver.subscribe();
+        driver
+    }
+
+    fn subscribe(&mut self) {
+        self.subscriber = None;
+        let subject = keys::subject(&self.options.cluster, &self.options.machine, self.incarnation);
+        let (sender, receiver) = oneshot::channel();
+        let nats = self.nats.clone();
+        tokio::spawn(async move {
+            let _ = sender.send(nats.subscribe(subject).await);
+        });
+        self.subscribing = Some(receiver);
+    }
+
+    /// Does what there is to do without waiting. True: there is more.
+    fn turn(&mut self, now: Moment) -> bool {
+        let taken = self.take_records(now);
+        self.due(now);
+        self.carry_out(now);
+        let sends_more = self.send_frames(now);
+        self.gateway.publish();
+        if now >= self.next_slow {
+            self.next_slow = now + 5 * TICK;
+            self.slow(now);
+        }
+        taken >= RECORDS || sends_more
+    }
+
+    fn take_records(&mut self, now: Moment) -> usize {
+        let (peers, slots) = (&mut self.peers, &self.slots);
+        let polled = self.gateway.poll(RECORDS, |record| match record {
+            FromWorker::Message {
+                link,
+                worker,
+                name,
+                is_room,
+                revision,
+                message_type,
+                correlation,
+                age,
+                payload,
+            } => {
+                let message = Outgoing { name, is_room, revision, message_type, correlation, age, payload };
+                if let Some(peer) = peer_at(peers, slots, link.slot).filter(|peer| peer.link == link) {
+                    peer.push(worker, &message, now);
+                }
+            }
+            FromWorker::Result { ticket, outcome } => {
+                let (slot, tag, sequence) = read_ticket(ticket);
+                if let Some(peer) = peer_at(peers, slots, slot) {
+                    peer.result(tag, sequence, outcome);
+                }
+            }
+        });
+        self.is_closed |= polled.is_err();
+        polled.unwrap_or(0)
+    }
+
+    /// What time has made due.
+    fn due(&mut self, now: Moment) {
+        if self.has_bucket {
+            match self.lease.due(now) {
+                lease::Due::Renew(expected) => {
+                    self.nats.renew(self.incarnation, keys::lease_value(&self.info), expected);
+                }
+                lease::Due::Read => self.nats.read_lease(self.incarnation),
+                lease::Due::Fence => self.fence(now),
+                lease::Due::Nothing => {}
+            }
+        } else if self.lease.due_fence(now) {
+            self.fence(now);
+        }
+        let incarnations: Vec<u64> = self.peers.keys().copied().collect();
+        for incarnation in incarnations {
+            let Some(peer) = self.peers.get_mut(&incarnation) else { continue };
+            if peer.is_waiting() {
+                let mut machine =
+                    Machine { gateway: &mut self.gateway, names: &self.names, now, tag: (0, 0) };
+                peer.retry(now, &mut machine);
+            }
+            match peer.due(now) {
+                Due::Nothing => {}
+                Due::Lost => self.lose(incarnation, now),
+                Due::Send(kind) => {
+                    if self.is_connected && self.lease.is_valid(now) && self.nats.has_room() {
+                        let frame = peer.bare(kind, self.incarnation);
+                        self.nats.send(&peer.subject, frame);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything in flight on a link is lost.
+    fn lose(&mut self, incarnation: u64, now: Moment) {
+        self.epochs = self.epochs.wrapping_add(1);
+        if let Some(peer) = self.peers.get_mut(&incarnation) {
+            let link = self.gateway.lose_link(peer.link);
+            peer.restart(link, self.epochs, now);
+        }
+    }
+
+    /// The lease may have expired: this incarnation has ended. Local routing goes on.
+    fn fence(&mut self, now: Moment) {
+        tracing::warn!("fenced: no renewal of the lease was acknowledged in time");
+        self.status.fences += 1;
+        self.fenced_from.get_or_insert(now);
+        let before = self.incarnation;
+        self.incarnation = new_incarnation(&self.options.machine, before);
+        self.lease = Lease::new(now, false);
+        self.nats.sweep(Key::Lease(before), None);
+        self.directory.set_own(self.incarnation, now);
+        self.names.restart(self.incarnation);
+        self.rooms_to_write = self.rooms.keys().cloned().collect();
+        let incarnations: Vec<u64> = self.peers.keys().copied().collect();
+        for incarnation in incarnations {
+            self.lose(incarnation, now);
+            self.tags = self.tags.wrapping_add(1);
+            if let Some(peer) = self.peers.get_mut(&incarnation) {
+                peer.forget_received(self.tags);
+            }
+        }
+        self.subscribe();
+    }
+
+    /// Operations, answers and changes of the pure machines.
+    fn carry_out(&mut self, now: Moment) {
+        if self.lease.is_valid(now) {
+            if let Some(from) = self.fenced_from.take() {
+                self.status.fenced_ms += now.saturating_sub(from).as_millis() as u64;
+            }
+            self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
+        }
+        for operation in self.names.operations() {
+            self.operations += 1;
+            self.nats.operate(operation);
+        }
+        for told in self.names.told() {
+            match told {
+                Told::Claimed(claim, result) => {
+                    if let Some(reply) = self.waiting.remove(&claim) {
+                        reply(result);
+                    }
+                }
+                Told::Lost(name, claim, reason) => self.host.lost(&name, claim, reason),
+            }
+        }
+        for change in self.directory.changes() {
+            self.change(change, now);
+        }
+    }
+
+    fn change(&mut self, change: Change, now: Moment) {
+        match change {
+            Change::Up(incarnation) => self.meet(incarnation, now),
+            Change::Down(incarnation) => {
+                if let Some(peer) = self.peers.remove(&incarnation) {
+                    self.gateway.close_link(peer.link);
+                    if let Some(slot) = self.slots.get_mut(usize::from(peer.link.slot)) {
+                        *slot = None;
+                    }
+                }
+            }
+            Change::Place(name, incarnation, revision) => {
+                let link = self.peers.get(&incarnation).map(|peer| peer.link);
+                if !link.is_some_and(|link| self.gateway.place(&name, link, revision)) {
+                    self.status.names_left_out += 1;
+                    self.gateway.displace(&name);
+                }
+            }
+            Change::Displace(name) => self.gateway.displace(&name),
+            Change::Interest(room) => {
+                let peers = &self.peers;
+                let slots = self.directory.interested(&room).filter_map(|one| peers.get(&one));
+                let links = slots.fold(0, |links, peer| links | 1_u64 << peer.link.slot);
+                if !self.gateway.set_interest(&room, links) {
+                    tracing::warn!("no room for the interest in another room");
+                }
+            }
+        }
+    }
+
+    fn meet(&mut self, incarnation: u64, now: Moment) {
+        if self.peers.contains_key(&incarnation) {
+            return;
+        }
+        let (Some(info), Some(link)) = (self.directory.machine(incarnation), self.gateway.open_link()) else {
+            tracing::warn!("too many machines: one gets no link");
+            return;
+        };
+        self.epochs = self.epochs.wrapping_add(1);
+        self.tags = self.tags.wrapping_add(1);
+        let subject = keys::subject(&self.options.cluster, &info.machine, incarnation);
+        let numbers = (self.epochs, self.tags);
+        let who = (incarnation, info.machine.as_str());
+        let peer = Peer::new(who, subject, link, numbers, self.nats.max_payload(), now);
+        self.peers.insert(incarnation, peer);
+        if let Some(slot) = self.slots.get_mut(usize::from(link.slot)) {
+            *slot = Some(incarnation);
+        }
+    }
+
+    /// Sends what fits. True: there is more, and room for it.
+    fn send_frames(&mut self, now: Moment) -> bool {
+        if !self.is_connected || !self.lease.is_valid(now) {
+            return false;
+        }
+        let mut is_left = true;
+        // In turn: no link keeps the others waiting.
+        while is_left && self.nats.has_room() {
+            is_left = false;
+            for peer in self.peers.values_mut() {
+                if !self.nats.has_room() {
+                    return false; // The tick comes back.
+                }
+                if let Some(frame) = peer.frame(self.incarnation, now) {
+                    self.nats.send(&peer.subject, frame);
+                    is_left |= peer.wants_to_send();
+                }
+            }
+        }
+        is_left
+    }
+
+    fn received(&mut self, message: Option<Message>, now: Moment) {
+        let Some(message) = message else {
+            self.subscriber = None;
+            return self.subscribe();
+        };
+        // An owner whose lease may have expired delivers nothing.
+        if !self.lease.is_valid(now) {
+            return;
+        }
+        let frame = match wire::decode(&message.payload) {
+            Ok(frame) if frame.to == self.incarnation => frame,
+            _ => {
+                self.status.frames_dropped += 1;
+                return;
+            }
+        };
+        let Some(peer) = self.peers.get_mut(&frame.from) else {
+            // Dead, or not known yet: then its hello comes again.
+            self.status.frames_dropped += u64::from(frame.kind != Kind::Hello);
+            return;
+        };
+        let mut machine = Machine { gateway: &mut self.gateway, names: &self.names, now, tag: (0, 0) };
+        match peer.take(&frame, now, &mut machine) {
+            Taken::Going => {}
+            Taken::Up => self.gateway.link_up(peer.link),
+            Taken::Lost => self.lose(frame.from, now),
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Moment) {
+        match command {
+            Command::Claim(name, token, claim, reply) => {
+                if let Err(error) = self.may_claim(&name, now) {
+                    return reply(Err(error));
+                }
+                self.waiting.insert(claim, reply);
+                let mac = self.macs.of(&name, &token);
+                let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
+                self.names.claim(&name, claim, mac, now, &others);
+            }
+            Command::Release(name, claim) => {
+                self.waiting.remove(&claim);
+                self.names.release(&name, claim);
+            }
+            Command::Drain => {
+                self.info.is_draining = true;
+                self.lease.hurry(now);
+            }
+            Command::Stop(_) => {}
+        }
+    }
+
+    fn may_claim(&self, name: &str, now: Moment) -> Result<(), ClaimError> {
+        match () {
+            () if name.is_empty() || name.len() > crate::clients::MAX_NAME_BYTES => Err(ClaimError::Name),
+            () if self.info.is_draining => Err(ClaimError::Draining),
+            () if self.fenced_from.is_some() => Err(ClaimError::Fenced),
+            () if !self.directory.is_synced() || !self.is_connected => Err(ClaimError::Unavailable),
+            () if !self.lease.is_valid(now) => Err(ClaimError::Unavailable),
+            () => Ok(()),
+        }
+    }
+
+    fn news(&mut self, news: News, now: Moment) {
+        match news {
+            News::Connected => self.is_connected = true,
+            News::Disconnected => {
+                self.is_connected = false;
+                // Order and delivery end with a connection. What is in flight may still be acknowledged in time.
+                let idle: Vec<u64> =
+                    self.peers.iter().filter(|(_, peer)| peer.is_idle()).map(|(one, _)| *one).collect();
+                idle.into_iter().for_each(|one| self.lose(one, now));
+            }
+            News::BucketIsNew => {
+                if self.lease.revision() > 0 {
+                    self.lease.bucket_is_new(now);
+                    self.names.bucket_is_new();
+                }
+                self.rooms_to_write = self.rooms.keys().cloned().collect();
+            }
+            News::WatchBegins => {
+                self.is_connected = true;
+                self.has_bucket = true;
+                self.directory.begin();
+            }
+            News::Entry(key, revision, value) => self.entry(key, revision, value, now),
+            News::Synced => {
+                self.directory.synced(now);
+                self.check_own(now);
+            }
+            News::Lag(lag) => self.status.directory_lag = lag,
+            News::Done(operation, outcome) => self.done(&operation, outcome, now),
+            News::Renewed(sent, outcome) => match outcome {
+                Outcome::Done(revision) => self.lease.renewed(sent, revision, now),
+                Outcome::Conflict => self.lease.refused(now),
+                _ => self.lease.failed(now),
+            },
+            News::LeaseRead(outcome) => {
+                let due = match outcome {
+                    Outcome::Owned(_, revision) | Outcome::Done(revision) => {
+                        self.lease.read(Some(revision), now)
+                    }
+                    Outcome::Nothing(_) => self.lease.read(None, now),
+                    _ => {
+                        self.lease.failed(now);
+                        lease::Due::Nothing
+                    }
+                };
+                if due == lease::Due::Fence {
+                    self.fence(now);
+                }
+            }
+            News::RoomDone(room, has_members, is_done) => {
+                self.rooms_in_flight = self.rooms_in_flight.saturating_sub(1);
+                if !is_done || self.rooms.get(&room).copied().unwrap_or(false) != has_members {
+                    self.rooms_to_write.push(room);
+                }
+            }
+            News::Swept => self.sweeps = self.sweeps.saturating_sub(1),
+        }
+    }
+
+    fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment) {
+        self.operations = self.operations.saturating_sub(1);
+        let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
+        self.names.done(operation, outcome, now, &others);
+    }
+
+    fn entry(&mut self, key: Key, revision: u64, value: Option<Vec<u8>>, now: Moment) {
+        match key {
+            Key::Name(name) => match value.as_deref().map(keys::read_owner) {
+                Some(Some(owner)) => {
+                    self.directory.name(&name, revision, owner, now);
+                    self.names.seen(&name, revision, Some(owner));
+                }
+                Some(None) => {} // Not ours to understand.
+                None => {
+                    self.directory.name_gone(&name, revision);
+                    if self.lease.is_valid(now) {
+                        self.names.seen(&name, revision, None);
+                    }
+                }
+            },
+            Key::Lease(incarnation) => match value.as_deref().and_then(keys::read_lease) {
+                Some(info) => self.directory.lease(incarnation, info),
+                None if incarnation == self.incarnation => {
+                    if revision > self.lease.revision() && self.lease.expired() == lease::Due::Fence {
+                        self.fence(now);
+                    }
+                }
+                None => self.directory.lease_gone(incarnation, now),
+            },
+            Key::Room(room, incarnation) => self.directory.room(&room, incarnation, value.is_some()),
+        }
+    }
+
+    /// After the watch has told everything: names of ours that it has not told were deleted meanwhile.
+    fn check_own(&mut self, now: Moment) {
+        if !self.lease.is_valid(now) {
+            return;
+        }
+        let directory = &self.directory;
+        self.names.reclaim_missing(|name| directory.owner(name).is_some());
+    }
+
+    /// What need not be done in every turn.
+    fn slow(&mut self, now: Moment) {
+        if self.is_connected && self.lease.is_valid(now) {
+            let room = MAX_CLAIMS.saturating_sub(self.sweeps);
+            for (name, revision) in self.directory.sweep(now, room) {
+                self.sweeps += 1;
+                self.nats.sweep(Key::Name(name.into()), Some(revision));
+            }
+            for (name, incarnation) in self.directory.dead_rooms(room) {
+                self.sweeps += 1;
+                self.nats.sweep(Key::Room(name.into(), incarnation), None);
+            }
+            let mut gone = Vec::new();
+            for peer in self.peers.values_mut() {
+                gone.append(&mut peer.gone(&self.names));
+            }
+            // Messages for it wait at their senders for a new revision.
+            for name in gone {
+                if self.gateway.is_local(&name) {
+                    self.names.touch(&name);
+                }
+            }
+        }
+        self.follow_rooms(now);
+        self.tell(now);
+    }
+
+    fn follow_rooms(&mut self, now: Moment) {
+        if let Some(changes) = self.gateway.room_changes() {
+            if changes.all {
+                let known: Vec<String> = self.rooms.keys().cloned().collect();
+                for room in known {
+                    self.rooms.insert(room.clone(), false);
+                    self.rooms_to_write.push(room);
+                }
+            }
+            for (room, has_members) in changes.rooms {
+                self.rooms.insert(room.clone(), has_members);
+                self.rooms_to_write.push(room);
+            }
+        }
+        if !self.lease.is_valid(now) || !self.is_connected {
+            return;
+        }
+        while self.rooms_in_flight < ROOMS_IN_FLIGHT {
+            let Some(room) = self.rooms_to_write.pop() else { break };
+            let has_members = self.rooms.get(&room).copied().unwrap_or(false);
+            if !has_members {
+                self.rooms.remove(&room);
+            }
+            self.rooms_in_flight += 1;
+            self.nats.room(room, self.incarnation, has_members);
+        }
+    }
+
+    fn tell(&mut self, now: Moment) {
+        let is_valid = self.lease.is_valid(now);
+        let mut status = self.status.clone();
+        let is_fenced = self.fenced_from.is_some();
+        status.fenced_ms += self.fenced_from.map_or(0, |from| now.saturating_sub(from).as_millis() as u64);
+        status.state = match () {
+            () if is_fenced => "fenced",
+            () if !is_valid || !self.directory.is_synced() => "starting",
+            () if self.info.is_draining => "draining",
+            () => "joined",
+        };
+        status.incarnation = format!("{:016x}", self.incarnation);
+        status.connected = self.is_connected;
+        status.synced = self.directory.is_synced();
+        if !self.is_connected || !is_valid || !status.synced {
+            status.alerts.push("cluster_unavailable");
+        }
+        if is_fenced {
+            status.alerts.push("fenced");
+        }
+        status.names_owned = self.names.len();
+        status.names_known = self.directory.len();
+        status.names_left_out += self.directory.left_out();
+        status.claims_in_flight = self.names.claims();
+        status.machines = self
+            .directory
+            .machines()
+            .map(|(incarnation, info)| MachineStatus {
+                machine: info.machine.clone(),
+                incarnation: format!("{incarnation:016x}"),
+                draining: info.is_draining,
+            })
+            .collect();
+        status.machines.sort_by(|one, other| one.machine.cmp(&other.machine));
+        status.links = self.peers.values().map(Peer::status).collect();
+        status.links.sort_by(|one, other| one.machine.cmp(&other.machine));
+        self.host.status(status);
+    }
+
+    /// The end: what is acknowledged is sent, the lease is deleted.
+    async fn end(mut self) {
+        let now = since_boot();
+        let had_lease = self.lease.is_valid(now);
+        self.carry_out(now);
+        self.send_frames(now);
+        for (_, reply) in self.waiting.drain() {
+            reply(Err(ClaimError::Stopped));
+        }
+        let status = ClusterStatus { state: "stopped", ..self.status.clone() };
+        self.host.status(status);
+        if self.is_connected && had_lease {
+            self.nats.end_lease(self.incarnation).await;
+        }
+        self.nats.close().await;
+    }
+}
+
+/// The peer in a slot.
+fn peer_at<'a>(peers: &'a mut HashMap<u64, Peer>, slots: &[Option<u64>], slot: u8) -> Option<&'a mut Peer> {
+    let incarnation = (*slots.get(usize::from(slot))?)?;
+    peers.get_mut(&incarnation)
+}
+
+/// What the names see of the directory.
+struct Seen<'a> {
+    directory: &'a Directory,
+    may_seize: bool,
+}
+
+impl super::names::Others for Seen<'_> {
+    fn owner(&self, name: &str) -> Option<(super::directory::Owner, u64)> {
+        self.directory.owner(name)
+    }
+
+    fn liveness(&self, incarnation: u64) -> super::directory::Liveness {
+        self.directory.liveness(incarnation)
+    }
+
+    fn may_seize(&self) -> bool {
+        self.may_seize
+    }
+}
+
+/// A number that no other incarnation of the cluster has.
+fn new_incarnation(machine: &str, before: u64) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write(machine.as_bytes());
+    hasher.write_u64(before);
+    hasher.write_u128(since_boot().as_nanos());
+    hasher.write_u32(std::process::id());
+    hasher.finish().max(1)
+}

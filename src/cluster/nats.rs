@@ -1,0 +1,396 @@
+//! What the cluster does with NATS: one connection, a task that keeps bucket and watch, operations on keys, frames.
+//! Everything here may wait; the driver never does, it gets [`News`].
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::kv::{self, Operation as Change, Store};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::keys::{self, Key};
+use super::lease;
+use super::link::Moment;
+use super::names::{Action, Operation, Outcome};
+use super::options::ClusterOptions;
+use crate::sync::os::since_boot;
+
+/// The time after which an operation on the bucket has no answer.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time that the marker of a deleted key stays.
+const MARKER_TTL: Duration = Duration::from_secs(60);
+/// The time between two looks at the bucket itself.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// Publishing waits for room in the client for as many frames as this; beyond, they stay with their links.
+const FRAMES: usize = 64;
+
+/// What NATS tells the driver.
+#[derive(Debug)]
+pub enum News {
+    /// The connection is there.
+    Connected,
+    /// The connection is lost.
+    Disconnected,
+    /// The bucket was created by this machine: it is empty.
+    BucketIsNew,
+    /// The bucket is there, and the watch begins.
+    WatchBegins,
+    /// A key's value, or none, with its revision.
+    Entry(Key, u64, Option<Vec<u8>>),
+    /// The watch has told all that there was.
+    Synced,
+    /// Revisions that the watch has not told yet.
+    Lag(u64),
+    /// An operation on a name has ended.
+    Done(Operation, Outcome),
+    /// A renewal, sent at that time, has ended.
+    Renewed(Moment, Outcome),
+    /// The lease's key was read.
+    LeaseRead(Outcome),
+    /// A room's key was written or deleted.
+    RoomDone(String, bool, bool),
+    /// Another operation has ended that nobody waits for.
+    Swept,
+}
+
+/// The connection to NATS.
+#[derive(Clone, Debug)]
+pub struct Nats {
+    client: Client,
+    context: Context,
+    bucket: String,
+    news: mpsc::Sender<News>,
+    frames: mpsc::Sender<(String, Vec<u8>)>,
+}
+
+impl Nats {
+    /// Connects in the background, now and after each loss.
+    ///
+    /// # Errors
+    /// A text: the options make no sense.
+    pub async fn connect(options: &ClusterOptions) -> Result<(Self, mpsc::Receiver<News>), String> {
+        let (news, receiver) = mpsc::channel(65_536);
+        let told = news.clone();
+        let mut connect = ConnectOptions::new()
+            .name(format!("corelane {} {}", options.cluster, options.machine))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .reconnect_delay_callback(delay)
+            .connection_timeout(Duration::from_secs(3))
+            .request_timeout(Some(OPERATION_TIMEOUT))
+            .ping_interval(Duration::from_secs(2))
+            .subscription_capacity(16_384)
+            .client_capacity(1024)
+            .event_callback(move |event| {
+                let told = told.clone();
+                async move {
+                    let news = match event {
+                        Event::Connected => News::Connected,
+                        Event::Disconnected | Event::Closed => News::Disconnected,
+                        other => return tracing::warn!("NATS: {other}"),
+                    };
+                    let _ = told.send(news).await;
+                }
+            });
+        if let Some(path) = &options.credentials {
+            connect =
+                connect.credentials_file(path).await.map_err(|error| format!("credentials: {error}"))?;
+        }
+        if let Some((user, password)) = &options.user {
+            connect = connect.user_and_password(user.clone(), password.clone());
+        }
+        if let Some(path) = &options.tls_ca {
+            connect = connect.add_root_certificates(path.clone()).require_tls(true);
+        }
+        if let Some((certificate, key)) = &options.tls_client {
+            connect = connect.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
+        }
+        let servers: Vec<&str> =
+            options.servers.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+        let client = connect.connect(&servers[..]).await.map_err(|error| error.to_string())?;
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(OPERATION_TIMEOUT);
+        let (frames, queue) = mpsc::channel(FRAMES);
+        tokio::spawn(publish(client.clone(), queue));
+        let nats = Self { client, context, bucket: keys::bucket(&options.cluster), news, frames };
+        tokio::spawn(nats.clone().keep(options.replicas));
+        Ok((nats, receiver))
+    }
+
+    /// The largest payload that the server takes.
+    pub fn max_payload(&self) -> usize {
+        self.client.try_server_info().map_or(1 << 20, |info| info.max_payload)
+    }
+
+    /// Subscribes to an incarnation's frames. Dropping the subscriber ends it.
+    pub async fn subscribe(&self, subject: String) -> Option<Subscriber> {
+        self.client.subscribe(subject).await.ok()
+    }
+
+    /// Whether a frame can be sent now.
+    pub fn has_room(&self) -> bool {
+        self.frames.capacity() > 0
+    }
+
+    /// Sends a frame, or drops it if there is no room.
+    pub fn send(&self, subject: &str, frame: Vec<u8>) {
+        let _ = self.frames.try_send((subject.to_owned(), frame));
+    }
+
+    /// Starts an operation on a name. Its result is news.
+    pub fn operate(&self, operation: Operation) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let key = keys::name_key(&operation.name);
+            let outcome = match operation.action {
+                Action::Put(expected, owner) => {
+                    nats.write(&key, keys::owner_value(&owner), HeaderMap::new(), Some(expected)).await
+                }
+                Action::Delete(expected) => nats.delete(&key, Some(expected)).await,
+                Action::Read => nats.read(&key).await,
+            };
+            let _ = nats.news.send(News::Done(operation, outcome)).await;
+        });
+    }
+
+    /// Deletes a dead machine's name in that revision.
+    pub fn sweep(&self, key: Key, expected: Option<u64>) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let _ = nats.delete(&key.text(), expected).await;
+            let _ = nats.news.send(News::Swept).await;
+        });
+    }
+
+    /// Writes a lease.
+    pub fn renew(&self, incarnation: u64, value: String, expected: u64) {
+        let (nats, sent) = (self.clone(), since_boot());
+        tokio::spawn(async move {
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-TTL", lease::TTL.as_secs().to_string());
+            let outcome = nats.write(&Key::Lease(incarnation).text(), value, headers, Some(expected)).await;
+            let _ = nats.news.send(News::Renewed(sent, outcome)).await;
+        });
+    }
+
+    /// Reads a lease.
+    pub fn read_lease(&self, incarnation: u64) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let outcome = nats.read(&Key::Lease(incarnation).text()).await;
+            let _ = nats.news.send(News::LeaseRead(outcome)).await;
+        });
+    }
+
+    /// Tells that an incarnation has members in a room, or none any more.
+    pub fn room(&self, room: String, incarnation: u64, has_members: bool) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let key = Key::Room(room.clone(), incarnation).text();
+            let outcome = if has_members {
+                nats.write(&key, String::new(), HeaderMap::new(), None).await
+            } else {
+                nats.delete(&key, None).await
+            };
+            let _ =
+                nats.news.send(News::RoomDone(room, has_members, matches!(outcome, Outcome::Done(_)))).await;
+        });
+    }
+
+    /// Deletes a lease, after everything that was sent before.
+    pub async fn end_lease(&self, incarnation: u64) {
+        let _ =
+            tokio::time::timeout(OPERATION_TIMEOUT, self.delete(&Key::Lease(incarnation).text(), None)).await;
+    }
+
+    /// Sends what is waiting and closes the connection.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+        let _ = self.client.drain().await;
+    }
+
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.bucket)
+    }
+
+    fn stream(&self) -> String {
+        format!("KV_{}", self.bucket)
+    }
+
+    async fn write(
+        &self,
+        key: &str,
+        value: String,
+        mut headers: HeaderMap,
+        expected: Option<u64>,
+    ) -> Outcome {
+        if let Some(expected) = expected {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+        }
+        let acknowledged = async {
+            self.context.publish_with_headers(self.subject(key), headers, value.into()).await?.await
+        };
+        match tokio::time::timeout(OPERATION_TIMEOUT, acknowledged).await {
+            Ok(Ok(acknowledgement)) => Outcome::Done(acknowledgement.sequence),
+            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Conflict,
+            // A cluster has a code of its own for a sequence that another proposal is about to change.
+            Ok(Err(error)) if error.to_string().contains("wrong last sequence") => Outcome::Conflict,
+            Ok(Err(error)) => {
+                tracing::debug!("{key}: {error}");
+                Outcome::Unavailable
+            }
+            Err(_) => Outcome::Unavailable,
+        }
+    }
+
+    async fn delete(&self, key: &str, expected: Option<u64>) -> Outcome {
+        let mut headers = HeaderMap::new();
+        headers.insert("KV-Operation", "DEL");
+        headers.insert("Nats-TTL", MARKER_TTL.as_secs().to_string());
+        self.write(key, String::new(), headers, expected).await
+    }
+
+    /// Reads a key at the leader.
+    async fn read(&self, key: &str) -> Outcome {
+        let subject = self.subject(key);
+        let read = async {
+            let stream = self.context.get_stream_no_info(self.stream()).await.ok()?;
+            match stream.get_last_raw_message_by_subject(&subject).await {
+                Ok(message) => {
+                    let is_marker = message.headers.get("KV-Operation").is_some()
+                        || message.headers.get("Nats-Marker-Reason").is_some();
+                    if is_marker {
+                        return Some(Outcome::Nothing(message.sequence));
+                    }
+                    match keys::read_owner(&message.payload) {
+                        Some(owner) => Some(Outcome::Owned(owner, message.sequence)),
+                        None => Some(Outcome::Done(message.sequence)),
+                    }
+                }
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                    Some(Outcome::Nothing(0))
+                }
+                Err(_) => None,
+            }
+        };
+        let read = tokio::time::timeout(OPERATION_TIMEOUT, read).await;
+        read.ok().flatten().unwrap_or(Outcome::Unavailable)
+    }
+
+    /// Keeps the bucket and its watch, for ever.
+    async fn keep(self, replicas: usize) {
+        loop {
+            if let Err(error) = self.watch(replicas).await {
+                tracing::debug!("the watch of the bucket: {error}");
+            }
+            if self.news.is_closed() {
+                return;
+            }
+            tokio::time::sleep(delay(1)).await;
+        }
+    }
+
+    async fn open(&self, replicas: usize) -> Result<Store, async_nats::Error> {
+        if let Ok(store) = self.context.get_key_value(&self.bucket).await {
+            return Ok(store);
+        }
+        let config = |replicas| kv::Config {
+            bucket: self.bucket.clone(),
+            description: "corelane: names, leases and rooms".to_owned(),
+            history: 1,
+            num_replicas: replicas,
+            limit_markers: Some(MARKER_TTL),
+            ..kv::Config::default()
+        };
+        let wanted = if replicas == 0 { 3 } else { replicas };
+        let store = match self.context.create_key_value(config(wanted)).await {
+            Ok(store) => store,
+            // One server alone has no replicas.
+            Err(error) if replicas == 0 && format!("{error:?}").contains("non-clustered") => {
+                self.context.create_key_value(config(1)).await?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let _ = self.news.send(News::BucketIsNew).await;
+        Ok(store)
+    }
+
+    /// Watches until the bucket is another one, or the watch ends.
+    async fn watch(&self, replicas: usize) -> Result<(), async_nats::Error> {
+        let store = self.open(replicas).await?;
+        let info = self.context.get_stream(self.stream()).await?.cached_info().clone();
+        let created = info.created;
+        let mut entries = pin!(store.watch_all().await?);
+        let _ = self.news.send(News::WatchBegins).await;
+        let mut is_synced = info.state.messages == 0;
+        if is_synced {
+            let _ = self.news.send(News::Synced).await;
+        }
+        let (mut seen, mut stuck_at, mut stuck) = (0, u64::MAX, 0);
+        let mut check = tokio::time::interval(CHECK_EVERY);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                entry = entries.next() => {
+                    let entry = entry.ok_or("it has ended")??;
+                    seen = entry.revision;
+                    let value = (entry.operation == Change::Put).then(|| entry.value.to_vec());
+                    if let Some(key) = Key::read(&entry.key) {
+                        self.news.send(News::Entry(key, entry.revision, value)).await?;
+                    }
+                    if !is_synced && entry.seen_current {
+                        is_synced = true;
+                        self.news.send(News::Synced).await?;
+                    }
+                }
+                _ = check.tick() => {
+                    let info = match self.context.get_stream(self.stream()).await {
+                        Ok(stream) => stream.cached_info().clone(),
+                        Err(error) if format!("{error:?}").contains("10059") => return Err("the bucket is gone".into()),
+                        Err(_) => continue, // Nobody answers: that says nothing of the bucket.
+                    };
+                    if info.created != created {
+                        return Err("the bucket is another one".into());
+                    }
+                    let lag = info.state.last_sequence.saturating_sub(seen);
+                    let _ = self.news.send(News::Lag(lag)).await;
+                    // Behind, and no progress: begin again. Deleted revisions at the end are no lag.
+                    stuck = if lag > 0 && seen == stuck_at { stuck + 1 } else { 0 };
+                    stuck_at = seen;
+                    if stuck >= 5 && info.state.messages > 0 && !self.is_told(&info, seen).await {
+                        return Err("it does not go on".into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is newer than what the watch has told.
+    async fn is_told(&self, info: &jetstream::stream::Info, seen: u64) -> bool {
+        let Ok(stream) = self.context.get_stream_no_info(self.stream()).await else { return true };
+        // The last message may have expired: then there is nothing behind.
+        stream.get_raw_message(info.state.last_sequence).await.is_err() || info.state.last_sequence <= seen
+    }
+}
+
+/// Publishes frames, and waits where the driver must not.
+async fn publish(client: Client, mut queue: mpsc::Receiver<(String, Vec<u8>)>) {
+    while let Some((subject, frame)) = queue.recv().await {
+        if let Err(error) = client.publish(subject, frame.into()).await {
+            tracing::debug!("a frame was not sent: {error}");
+        }
+    }
+}
+
+/// The delay before a try, with jitter: all machines lose a server at the same time.
+fn delay(tries: usize) -> Duration {
+    let longest = 100_u64 << tries.min(5);
+    let random =
+        u64::from(since_boot().subsec_nanos()) ^ u64::from(std::process::id()).wrapping_mul(0x9E37_79B9);
+    Duration::from_millis(longest / 2 + random % (longest / 2 + 1))
+}
