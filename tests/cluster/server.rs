@@ -106,6 +106,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Ends the process without a warning.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -116,7 +121,7 @@ impl Server {
 
     /// Stops the process, and lets it go on.
     pub fn pause(&self, is_paused: bool) {
-        let id = self.child.as_ref().unwrap().id().to_string();
+        let id = self.id().to_string();
         let signal = if is_paused { "-STOP" } else { "-CONT" };
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
