@@ -176,6 +176,11 @@ impl Directory {
         let before = std::mem::replace(&mut self.own, own);
         self.machines.remove(&before);
         self.dead.insert(before, now + SWEEP_AFTER);
+        for (room, members) in &mut self.rooms {
+            if members.remove(&before) {
+                self.dead_rooms.push((room.clone(), before));
+            }
+        }
     }
 
     /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone.
@@ -191,6 +196,8 @@ impl Directory {
         let round = self.round;
         let gone: Vec<u64> =
             self.machines.iter().filter(|(_, machine)| machine.round != round).map(|(one, _)| *one).collect();
+        // This machine's own lease is its own business.
+        let gone: Vec<u64> = gone.into_iter().filter(|one| *one != self.own).collect();
         gone.into_iter().for_each(|one| self.lease_gone(one, now));
         let old: Vec<Box<str>> = self
             .names

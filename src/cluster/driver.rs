@@ -31,6 +31,8 @@ const BATCH: usize = 64;
 const RECORDS: usize = 1024;
 /// Rooms that are written at the same time.
 const ROOMS_IN_FLIGHT: usize = 64;
+/// After the loss of the bucket each machine writes its names again. Until then nobody gets another one's.
+const REFILL: Duration = Duration::from_secs(5);
 
 /// What the host asks for.
 pub enum Command {
@@ -83,6 +85,8 @@ pub struct Driver<H> {
     epochs: u32,
     tags: u16,
     next_slow: Moment,
+    /// From when on names are claimed.
+    claims_from: Moment,
     fenced_from: Option<Moment>,
     status: ClusterStatus,
     is_closed: bool,
@@ -207,6 +211,7 @@ impl<H: Host> Driver<H> {
             epochs: 0,
             tags: 0,
             next_slow: now,
+            claims_from: now,
             fenced_from: None,
             status,
             is_closed: false,
@@ -347,7 +352,9 @@ impl<H: Host> Driver<H> {
             if let Some(from) = self.fenced_from.take() {
                 self.status.fenced_ms += now.saturating_sub(from).as_millis() as u64;
             }
-            self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
+            if self.names.reclaims() > 0 {
+                self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
+            }
         }
         for operation in self.names.operations() {
             self.operations += 1;
@@ -498,7 +505,7 @@ impl<H: Host> Driver<H> {
             () if self.info.is_draining => Err(ClaimError::Draining),
             () if self.fenced_from.is_some() => Err(ClaimError::Fenced),
             () if !self.directory.is_synced() || !self.is_connected => Err(ClaimError::Unavailable),
-            () if !self.lease.is_valid(now) => Err(ClaimError::Unavailable),
+            () if !self.lease.is_valid(now) || now < self.claims_from => Err(ClaimError::Unavailable),
             () => Ok(()),
         }
     }
@@ -514,6 +521,7 @@ impl<H: Host> Driver<H> {
                 idle.into_iter().for_each(|one| self.lose(one, now));
             }
             News::BucketIsNew => {
+                self.claims_from = now + REFILL;
                 if self.lease.revision() > 0 {
                     self.lease.bucket_is_new(now);
                     self.names.bucket_is_new();
@@ -608,8 +616,12 @@ impl<H: Host> Driver<H> {
     /// What need not be done in every turn.
     fn slow(&mut self, now: Moment) {
         if self.is_connected && self.lease.is_valid(now) {
+            self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
             let room = MAX_CLAIMS.saturating_sub(self.sweeps);
             for (name, revision) in self.directory.sweep(now, room) {
+                if self.names.contains(&name) {
+                    continue; // It is being claimed.
+                }
                 self.sweeps += 1;
                 self.nats.sweep(Key::Name(name.into()), Some(revision));
             }

@@ -214,6 +214,11 @@ impl Names {
         self.names.is_empty()
     }
 
+    /// Whether a name is owned or claimed.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     /// How many claims are in flight.
     pub fn claims(&self) -> usize {
         self.claims

@@ -35,7 +35,7 @@ pub enum News {
     Connected,
     /// The connection is lost.
     Disconnected,
-    /// The bucket was created by this machine: it is empty.
+    /// The bucket is another one than before: the one before was lost.
     BucketIsNew,
     /// The bucket is there, and the watch begins.
     WatchBegins,
@@ -283,8 +283,9 @@ impl Nats {
 
     /// Keeps the bucket and its watch, for ever.
     async fn keep(self, replicas: usize) {
+        let mut created = None;
         loop {
-            if let Err(error) = self.watch(replicas).await {
+            if let Err(error) = self.watch(replicas, &mut created).await {
                 tracing::debug!("the watch of the bucket: {error}");
             }
             if self.news.is_closed() {
@@ -307,23 +308,28 @@ impl Nats {
             ..kv::Config::default()
         };
         let wanted = if replicas == 0 { 3 } else { replicas };
-        let store = match self.context.create_key_value(config(wanted)).await {
-            Ok(store) => store,
+        match self.context.create_key_value(config(wanted)).await {
+            Ok(store) => Ok(store),
             // One server alone has no replicas.
             Err(error) if replicas == 0 && format!("{error:?}").contains("non-clustered") => {
-                self.context.create_key_value(config(1)).await?
+                Ok(self.context.create_key_value(config(1)).await?)
             }
-            Err(error) => return Err(error.into()),
-        };
-        let _ = self.news.send(News::BucketIsNew).await;
-        Ok(store)
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Watches until the bucket is another one, or the watch ends.
-    async fn watch(&self, replicas: usize) -> Result<(), async_nats::Error> {
+    async fn watch(
+        &self,
+        replicas: usize,
+        last: &mut Option<async_nats::jetstream::stream::Info>,
+    ) -> Result<(), async_nats::Error> {
         let store = self.open(replicas).await?;
         let info = self.context.get_stream(self.stream()).await?.cached_info().clone();
         let created = info.created;
+        if last.replace(info.clone()).is_some_and(|last| last.created != created) {
+            let _ = self.news.send(News::BucketIsNew).await;
+        }
         let mut entries = pin!(store.watch_all().await?);
         let _ = self.news.send(News::WatchBegins).await;
         let mut is_synced = info.state.messages == 0;

@@ -1,9 +1,10 @@
 //! What happens when NATS or a machine fails.
 
-use crate::machine::{Machine, wait_for};
+use crate::machine::{Got, Machine, offer, wait_for};
 use crate::server::Server;
 use corelane::cluster::ClaimError;
-use std::time::Duration;
+use std::io::BufRead;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_cluster_starts_without_nats_and_joins_later() {
@@ -17,4 +18,253 @@ fn a_cluster_starts_without_nats_and_joins_later() {
     a.join(0);
     a.connect("ann");
     wait_for("the alert ends", || a.cluster.status().alerts.is_empty());
+}
+
+/// Sends numbered messages until that many have ended, and returns which have arrived, and how many failed.
+fn flow(a: &mut Machine, b: &mut Machine, next: &mut u64, lasts: Duration) -> (Vec<u64>, usize) {
+    let (mut arrived, mut failed) = (Vec::new(), 0);
+    let end = Instant::now() + lasts;
+    while Instant::now() < end {
+        a.offer("ann", "ben", *next);
+        *next += 1;
+        take(a, b, &mut arrived, &mut failed);
+    }
+    (arrived, failed)
+}
+
+fn take(a: &mut Machine, b: &mut Machine, arrived: &mut Vec<u64>, failed: &mut usize) {
+    for event in b.events() {
+        let Got::Message(_, text) = event else { panic!("{event:?}") };
+        arrived.push(text.split(r#""payload":"#).nth(1).unwrap().trim_end_matches('}').parse().unwrap());
+    }
+    *failed += a.events().len();
+}
+
+fn two(nats: &Server) -> (Machine, Machine) {
+    let (mut a, mut b) = (Machine::new(&nats.url(), "a"), Machine::new(&nats.url(), "b"));
+    a.join(1);
+    b.join(1);
+    a.connect("ann");
+    b.connect("ben");
+    wait_for("a knows ben", || a.cluster.status().names_known == 2);
+    (a, b)
+}
+
+/// The flow goes on after the fault: in order, nothing twice, every message with an end.
+fn survives(test: &str, fault: impl FnOnce(&mut Server), repair: impl FnOnce(&mut Server), lasts: Duration) {
+    let Some(mut nats) = Server::start(test) else { return };
+    let (mut a, mut b) = two(&nats);
+    let mut next = 0;
+    let second = Duration::from_secs(1);
+    let (mut arrived, mut failed) = flow(&mut a, &mut b, &mut next, second);
+    assert!(arrived.len() > 100 && failed == 0, "{} {failed}", arrived.len());
+    fault(&mut nats);
+    let during = flow(&mut a, &mut b, &mut next, lasts);
+    arrived.extend(during.0);
+    failed += during.1;
+    repair(&mut nats);
+    let until = Instant::now() + 30 * second;
+    loop {
+        let after = flow(&mut a, &mut b, &mut next, second);
+        failed += after.1;
+        let is_well = after.1 == 0 && after.0.len() > 100;
+        arrived.extend(after.0);
+        if is_well {
+            break;
+        }
+        assert!(Instant::now() < until, "no messages after the fault: {:?}", a.cluster.status());
+    }
+    let all = a.settled();
+    take(&mut a, &mut b, &mut arrived, &mut failed);
+    assert!(arrived.is_sorted_by(|one, other| one < other), "order");
+    assert_eq!((all.ok + all.failed + all.expired), next, "{all:?}");
+    // What counts as delivered was delivered. What got lost with a link may have been.
+    assert!(arrived.len() as u64 >= all.ok, "{} {all:?}", arrived.len());
+    println!("{test}: {next} sent, {} arrived, {all:?}", arrived.len());
+    a.join(1);
+    b.join(1);
+}
+
+#[test]
+fn the_server_is_killed_and_comes_back() {
+    survives("kill", Server::kill, Server::run, Duration::from_secs(2));
+}
+
+#[test]
+fn the_server_is_paused_for_longer_than_the_link_waits() {
+    survives("pause", |nats| nats.pause(true), |nats| nats.pause(false), Duration::from_secs(8));
+}
+
+#[test]
+fn the_server_loses_its_bucket() {
+    let Some(mut nats) = Server::start("bucket") else { return };
+    let (mut a, mut b) = two(&nats);
+    nats.kill();
+    nats.forget();
+    nats.run();
+    // Nobody gets another one's name while the machines write what is theirs again.
+    wait_for("the loss is noticed", || {
+        let claimed = a.cluster.claim_blocking("ben", "other", Duration::from_secs(5)).map(drop);
+        assert_ne!(claimed, Ok(()));
+        claimed == Err(ClaimError::Taken)
+    });
+    let is_known = |machine: &Machine| {
+        let status = machine.cluster.status();
+        status.state == "joined" && status.names_known == 2 && status.links.iter().any(|link| link.up)
+    };
+    wait_for("the directory is back", || is_known(&a) && is_known(&b));
+    assert_eq!(
+        a.cluster.claim_blocking("ben", "other", Duration::from_secs(5)).unwrap_err(),
+        ClaimError::Taken
+    );
+    a.offer("ann", "ben", 7);
+    a.port.wait(Duration::from_millis(1));
+    assert_eq!(b.get(1), [offer("ann", "ben", 7)]);
+    assert!(a.lost.try_recv().is_err() && b.lost.try_recv().is_err());
+}
+
+#[test]
+fn a_machine_without_nats_fences_itself_and_comes_back_with_its_names() {
+    let Some(mut nats) = Server::start("fence") else { return };
+    let (mut a, mut b) = two(&nats);
+    a.connect("al");
+    let before = a.cluster.status().incarnation;
+    nats.kill();
+    wait_for("a is fenced", || a.cluster.status().state == "fenced");
+    assert!(a.cluster.status().alerts.contains(&"fenced"));
+    assert_eq!(a.cluster.claim_blocking("x", "t", Duration::from_secs(5)).unwrap_err(), ClaimError::Fenced);
+    // Local routing goes on.
+    a.offer("ann", "al", 1);
+    assert_eq!(a.get(1), [offer("ann", "al", 1)]);
+    nats.run();
+    a.join(1);
+    b.join(1);
+    assert_ne!(a.cluster.status().incarnation, before);
+    assert!(a.cluster.status().fenced_ms > 0 && a.cluster.status().fences == 1);
+    wait_for("the names are back", || b.cluster.status().names_known == 3);
+    b.offer("ben", "ann", 2);
+    b.port.wait(Duration::from_millis(1));
+    assert_eq!(a.get(1), [offer("ben", "ann", 2)]);
+    assert!(a.lost.try_recv().is_err() && b.lost.try_recv().is_err());
+}
+
+/// A machine in a process of its own, for [`a_machine_is_killed`] and [`a_machine_is_paused`].
+#[test]
+#[ignore = "run by other tests, in a process of its own"]
+fn in_its_own_process() {
+    let Ok(url) = std::env::var("CLUSTER_TEST_URL") else { return };
+    let mut machine = Machine::new(&url, "child");
+    machine.join(1);
+    machine.connect("ben");
+    println!("ready");
+    loop {
+        machine.events();
+        if let Ok(lost) = machine.lost.try_recv() {
+            println!("lost {} {:?}", lost.name, lost.reason);
+        }
+    }
+}
+
+struct Process(std::process::Child, std::io::Lines<std::io::BufReader<std::process::ChildStdout>>);
+
+impl Process {
+    fn start(url: &str) -> Self {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture", "faults::in_its_own_process"])
+            .env("CLUSTER_TEST_URL", url)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        Self(child, lines)
+    }
+
+    fn wait_for(&mut self, text: &str) {
+        self.1.find(|line| line.as_ref().unwrap().contains(text)).unwrap().unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.0.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_machine_is_killed() {
+    let Some(nats) = Server::start("dead") else { return };
+    let mut a = Machine::new(&nats.url(), "a");
+    let mut child = Process::start(&nats.url());
+    child.wait_for("ready");
+    a.join(1);
+    a.connect("ann");
+    wait_for("a knows ben", || a.cluster.status().names_known == 2);
+    child.signal("-KILL");
+    let killed = Instant::now();
+    a.offer("ann", "ben", 1);
+    assert_eq!(a.get(1), [Got::Undelivered(1, "link_lost")]);
+    assert!(killed.elapsed() < Duration::from_secs(6), "{:?}", killed.elapsed());
+    // While the lease exists the name is the dead machine's.
+    assert_eq!(
+        a.cluster.claim_blocking("ben", "other", Duration::from_secs(5)).unwrap_err(),
+        ClaimError::Taken
+    );
+    wait_for("ben is free", || a.cluster.claim_blocking("ben", "other", Duration::from_secs(5)).is_ok());
+    assert!(killed.elapsed() < Duration::from_secs(31), "{:?}", killed.elapsed());
+    wait_for("the link is closed", || a.cluster.status().links.is_empty());
+    a.settled();
+}
+
+#[test]
+fn a_machine_is_paused_for_longer_than_its_lease() {
+    let Some(nats) = Server::start("paused") else { return };
+    let a = Machine::new(&nats.url(), "a");
+    let mut child = Process::start(&nats.url());
+    child.wait_for("ready");
+    a.join(1);
+    child.signal("-STOP");
+    let mut claim = None;
+    wait_for("ben is free", || {
+        claim = a.cluster.claim_blocking("ben", "other", Duration::from_secs(5)).ok();
+        claim.is_some()
+    });
+    child.signal("-CONT");
+    child.wait_for("lost ben Taken");
+    a.join(1);
+    assert_eq!(a.cluster.status().names_known, 1);
+}
+
+#[test]
+fn one_of_three_servers_is_killed() {
+    let Some(mut servers) = Server::start_three("three") else { return };
+    let url = servers.iter().map(Server::url).collect::<Vec<_>>().join(",");
+    let (mut a, mut b) = (Machine::new(&url, "a"), Machine::new(&url, "b"));
+    a.join(1);
+    b.join(1);
+    a.connect("ann");
+    b.connect("ben");
+    wait_for("a knows ben", || a.cluster.status().names_known == 2);
+    for number in 0..3 {
+        servers[number].kill();
+        // Within half a minute there is a leader again, and names can be claimed.
+        wait_for("a claim", || {
+            a.cluster.claim_blocking(&format!("x{number}"), "t", Duration::from_secs(5)).is_ok()
+        });
+        wait_for("both are there", || {
+            let is_up = |machine: &Machine| machine.cluster.status().links.iter().any(|link| link.up);
+            is_up(&a) && is_up(&b)
+        });
+        a.offer("ann", "ben", number as u64);
+        a.port.wait(Duration::from_millis(1));
+        assert_eq!(b.get(1), [offer("ann", "ben", number as u64)]);
+        servers[number].run();
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    assert!(a.lost.try_recv().is_err() && b.lost.try_recv().is_err());
 }

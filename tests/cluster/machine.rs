@@ -72,8 +72,12 @@ impl Machine {
 
     /// Claims a name and connects its client.
     pub fn connect(&mut self, name: &str) -> ClientId {
+        self.connect_as(name, "peerjs")
+    }
+
+    pub fn connect_as(&mut self, name: &str, protocol: &str) -> ClientId {
         let claim = self.cluster.claim_blocking(name, "token", Duration::from_secs(10)).unwrap();
-        let client = self.port.connect(name, "peerjs", "", self.claims.len() as u64).unwrap();
+        let client = self.port.connect(name, protocol, "", self.claims.len() as u64).unwrap();
         self.claims.insert(name.to_owned(), (client, claim));
         client
     }
