@@ -1523,6 +1523,50 @@ typedef struct corelane_alert_poll {
   uint64_t value;
 } corelane_alert_poll;
 
+// The answer of a page of the host. The function fills in what it needs; the rest is zero.
+typedef struct corelane_page {
+  // The size of this struct, set by the library.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // JSON, or why the query is refused. The library copies it when the function has returned.
+  const char *text;
+  // Its length; CORELANE_NUL_TERMINATED unless the function sets it.
+  size_t text_length;
+  // Frees the text after that, called with `text`. NULL: the text stays the host's.
+  corelane_free_fn free_text;
+} corelane_page;
+
+// The initial value of a corelane_page.
+#define CORELANE_PAGE_INIT {sizeof(corelane_page), 0, NULL, CORELANE_NUL_TERMINATED, 0}
+
+// Writes a page of the host. `query` is what follows the question mark of the address, as it was sent: it ends with a NUL, and
+// its length does not include it. Returns 0 for JSON; any other value is a refusal (400), whose reason is the text. Runs on the
+// door's thread, which serves nobody meanwhile. It must not release its door.
+typedef int32_t (*corelane_page_fn)(void *context,
+                                    const char *query,
+                                    size_t query_length,
+                                    struct corelane_page *page);
+
+// A page of the host. /api/info lists its address.
+typedef struct corelane_door_page {
+  // `sizeof(corelane_door_page)`, set by the caller: CORELANE_DOOR_PAGE_INIT.
+  uint32_t size;
+  // Always 0.
+  uint32_t reserved;
+  // The address: /api/ and letters, digits, and / _ - or a period.
+  const char *path;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t path_length;
+  // Writes the page.
+  corelane_page_fn function;
+  // Passed to the function. It must be valid until `corelane_door_release` has returned.
+  void *context;
+} corelane_door_page;
+
+// The initial value of a corelane_door_page.
+#define CORELANE_DOOR_PAGE_INIT {sizeof(corelane_door_page), 0, NULL, CORELANE_NUL_TERMINATED, 0, NULL}
+
 // What a door serves, where, and to whom. Everything but the size may be 0 or NULL.
 typedef struct corelane_door_options {
   // `sizeof(corelane_door_options)`, set by the caller: CORELANE_DOOR_OPTIONS_INIT.
@@ -1561,10 +1605,14 @@ typedef struct corelane_door_options {
   uint32_t streams;
   // The time limit for a TLS handshake, for a request, for reading an answer, and between two requests; 0: 10 seconds.
   uint64_t patience_ns;
+  // Pages of the host. The size in the first one is the distance between two.
+  const struct corelane_door_page *pages;
+  // How many.
+  size_t page_count;
 } corelane_door_options;
 
 // The initial value of a corelane_door_options.
-#define CORELANE_DOOR_OPTIONS_INIT {sizeof(corelane_door_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0}
+#define CORELANE_DOOR_OPTIONS_INIT {sizeof(corelane_door_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, 0, 0, 0, NULL, 0}
 
 // The HTTP door of a monitor. Valid until `corelane_door_release`. The value 0 is never a valid handle. Copy it freely.
 typedef struct corelane_door {
@@ -2735,13 +2783,13 @@ int32_t corelane_alert_poll_wait(struct corelane_alert_poll poll,
 int32_t corelane_alert_poll_release(struct corelane_alert_poll poll);
 
 // Serves a monitor over HTTP, on a thread of its own, which blocks all signals: / (the page), /metrics (Prometheus), /healthz,
-// /readyz, /api/stats and other JSON, /api/events (server-sent events). docs/monitor.md lists all addresses. The default address is
+// /readyz, /api/stats and other JSON, /api/events (server-sent events), and `pages` of the host. docs/monitor.md lists all addresses. The default address is
 // on the loopback; beyond it, set a token. `options` may be NULL. The door stays open if the monitor is released; what it shows then is
 // collected when somebody asks.
 //
 // Any thread. Does not block, unless the host of the address must be looked up. CORELANE_INVALID (an option: the error says
 // what is allowed; or key or certificate cannot be used), CORELANE_SYSTEM (the address is in use, or no thread), CORELANE_LIMIT (16 doors),
-// CORELANE_STALE, CORELANE_NULL (`out_door`).
+// CORELANE_STALE, CORELANE_NULL (`out_door`, or the function of a page).
 int32_t corelane_monitor_serve(struct corelane_monitor monitor,
                                const struct corelane_door_options *options,
                                struct corelane_door *out_door,
@@ -2759,9 +2807,10 @@ int32_t corelane_door_set_ready(struct corelane_door door,
                                 const char *why_not,
                                 size_t why_not_length);
 
-// Closes a door and its connections. Waits up to a second for its thread.
+// Closes a door and its connections. Waits for the page of the host that runs, and then up to a second for the door's thread. No
+// page is called any more when the call has returned.
 //
-// Any thread; waits. CORELANE_STALE the second time.
+// Any thread; waits. CORELANE_STALE the second time, CORELANE_THREAD (inside a page of the host).
 int32_t corelane_door_release(struct corelane_door door);
 
 // Answers a request for a host that has an HTTP server of its own: the addresses of `corelane_monitor_serve`, except /healthz

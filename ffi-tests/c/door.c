@@ -90,6 +90,89 @@ static void serves(corelane_monitor monitor) {
   IS(corelane_text_free(&address), CORELANE_OK);
 }
 
+/* Pages of the host: JSON, refusals, texts that the library frees, and what a page may not do. */
+typedef struct host {
+  corelane_door door;
+  int calls, freed;
+  int32_t release;
+} host;
+
+static host the_host;
+
+static void free_text(void *text) {
+  the_host.freed++;
+  free(text);
+}
+
+static int32_t echo(void *context, const char *query, size_t query_length, corelane_page *page) {
+  static char text[128];
+  CHECK(context == &the_host && strlen(query) == query_length && page->size == sizeof *page);
+  the_host.calls++;
+  the_host.release = corelane_door_release(the_host.door); /* Not inside a page. */
+  if (strcmp(query, "size=0") == 0) {
+    page->text = "size = 0 is not valid; allowed: more";
+    return 1;
+  }
+  snprintf(text, sizeof text, "{\"query\":\"%s\"}", query);
+  page->text = text;
+  return 0;
+}
+
+static int32_t allocated(void *context, const char *query, size_t query_length, corelane_page *page) {
+  char *text = malloc(5);
+  (void)context, (void)query, (void)query_length;
+  NEED(text != NULL);
+  memcpy(text, "[17]x", 5);
+  page->text = text;
+  page->text_length = 4;
+  page->free_text = free_text;
+  return 0;
+}
+
+static int32_t nonsense(void *context, const char *query, size_t query_length, corelane_page *page) {
+  (void)context, (void)query, (void)query_length;
+  page->text = "\xff";
+  return 0;
+}
+
+static void pages(corelane_monitor monitor) {
+  corelane_door_page all[3] = {CORELANE_DOOR_PAGE_INIT};
+  corelane_door_options options = anywhere();
+  corelane_error error = CORELANE_ERROR_INIT;
+  corelane_text address = CORELANE_TEXT_INIT;
+  corelane_door none = {7};
+  size_t at;
+  for (at = 0; at < 3; at++) {
+    all[at] = all[0];
+    all[at].path = at == 0 ? "/api/echo" : at == 1 ? "/api/allocated" : "/api/nonsense";
+    all[at].function = at == 0 ? echo : at == 1 ? allocated : nonsense;
+    all[at].context = &the_host;
+  }
+  options.pages = all;
+  options.page_count = 3;
+  IS(corelane_monitor_serve(monitor, &options, &the_host.door, &error), CORELANE_OK);
+  IS(corelane_door_address(the_host.door, &address), CORELANE_OK);
+  CHECK(ask(address.data, "/api/echo?a=%20b", "") == 200 && contains("{\"query\":\"a=%20b\"}") && contains("application/json"));
+  IS(the_host.release, CORELANE_THREAD);
+  CHECK(ask(address.data, "/api/echo?size=0", "") == 400 && contains("allowed: more"));
+  CHECK(ask(address.data, "/api/echo", "") == 200 && contains("{\"query\":\"\"}") && the_host.calls == 3);
+  CHECK(ask(address.data, "/api/allocated", "") == 200 && contains("[17]") && !contains("[17]x") && the_host.freed == 1);
+  CHECK(ask(address.data, "/api/nonsense", "") == 400 && contains("not UTF-8"));
+  CHECK(ask(address.data, "/api/info", "") == 200 && contains("\"/api/echo\",\"/api/allocated\""));
+  IS(corelane_door_release(the_host.door), CORELANE_OK);
+  IS(corelane_text_free(&address), CORELANE_OK);
+  all[1].path = "/elsewhere";
+  IS(corelane_monitor_serve(monitor, &options, &none, &error), CORELANE_INVALID);
+  all[1].path = "/api/stats";
+  IS(corelane_monitor_serve(monitor, &options, &none, &error), CORELANE_INVALID);
+  CHECK(strstr(error.message, "taken") != NULL);
+  all[1].function = NULL;
+  IS(corelane_monitor_serve(monitor, &options, &none, &error), CORELANE_NULL);
+  options.pages = NULL;
+  IS(corelane_monitor_serve(monitor, &options, &none, &error), CORELANE_NULL);
+  CHECK(none.value == 7);
+}
+
 static void is_refused(corelane_monitor monitor, const corelane_door_options *options, const char *says) {
   corelane_error error = CORELANE_ERROR_INIT;
   corelane_door door = {7};
@@ -198,6 +281,7 @@ int main(void) {
   NEED(corelane_monitor_new(NULL, 0, &monitor, &error) == CORELANE_OK);
   NEED(corelane_monitor_connect(monitor, "ann", NUL, "app", NUL, &ann, &error) == CORELANE_OK);
   serves(monitor);
+  pages(monitor);
   options_are_checked(monitor);
   limits(monitor);
   formats(monitor);

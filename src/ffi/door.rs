@@ -1,20 +1,74 @@
 //! The HTTP door of a monitor.
 
-use super::borrow::{CStruct, OutStruct, out, read_struct, slice, text};
+use super::borrow::{CORELANE_NUL_TERMINATED, CStruct, OutStruct, out, read_struct, slice, structs, text};
 use super::guard::{CorelaneError, Failure, Outcome, answer, guard};
 use super::handle::{CorelaneDoor, CorelaneMonitor, Table};
+use super::handler::CorelaneFreeFn;
 use super::monitors::with_monitor;
 use super::router::with_signals_blocked;
+use super::status::CorelaneStatus;
 use super::text::CorelaneText;
 use crate::http::asked::{Asked, ask};
 use crate::http::{Certificate, Door, Options};
 use crate::sync::{Arc, Mutex, lock};
-use std::ffi::c_char;
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 /// As a flag of a door: /metrics has the process_ families too. Without it they are left out, because a host whose own metrics
 /// library has them must not have them twice.
 pub const CORELANE_DOOR_PROCESS_METRICS: u32 = 1;
+
+/// The answer of a page of the host. The function fills in what it needs; the rest is zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelanePage {
+    /// The size of this struct, set by the library.
+    pub size: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// JSON, or why the query is refused. The library copies it when the function has returned.
+    pub text: *const c_char,
+    /// Its length; CORELANE_NUL_TERMINATED unless the function sets it.
+    pub text_length: usize,
+    /// Frees the text after that, called with `text`. NULL: the text stays the host's.
+    pub free_text: CorelaneFreeFn,
+}
+
+/// Writes a page of the host. `query` is what follows the question mark of the address, as it was sent: it ends with a NUL, and
+/// its length does not include it. Returns 0 for JSON; any other value is a refusal (400), whose reason is the text. Runs on the
+/// door's thread, which serves nobody meanwhile. It must not release its door.
+pub type CorelanePageFn = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        query: *const c_char,
+        query_length: usize,
+        page: *mut CorelanePage,
+    ) -> i32,
+>;
+
+/// A page of the host. /api/info lists its address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CorelaneDoorPage {
+    /// `sizeof(corelane_door_page)`, set by the caller: CORELANE_DOOR_PAGE_INIT.
+    pub size: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The address: /api/ and letters, digits, and / _ - or a period.
+    pub path: *const c_char,
+    /// Its length, or CORELANE_NUL_TERMINATED.
+    pub path_length: usize,
+    /// Writes the page.
+    pub function: CorelanePageFn,
+    /// Passed to the function. It must be valid until `corelane_door_release` has returned.
+    pub context: *mut c_void,
+}
+
+// SAFETY: integers, pointers and a function, the size first; a function is given by the caller.
+unsafe impl CStruct for CorelaneDoorPage {
+    const NAME: &'static str = "corelane_door_page";
+}
 
 /// What a door serves, where, and to whom. Everything but the size may be 0 or NULL.
 #[repr(C)]
@@ -56,6 +110,10 @@ pub struct CorelaneDoorOptions {
     pub streams: u32,
     /// The time limit for a TLS handshake, for a request, for reading an answer, and between two requests; 0: 10 seconds.
     pub patience_ns: u64,
+    /// Pages of the host. The size in the first one is the distance between two.
+    pub pages: *const CorelaneDoorPage,
+    /// How many.
+    pub page_count: usize,
 }
 
 // SAFETY: integers and pointers, the size first.
@@ -69,6 +127,65 @@ type NotReady = Arc<Mutex<Option<String>>>;
 struct Entry {
     door: Door,
     not_ready: NotReady,
+    pages: Arc<Gate>,
+}
+
+/// Whether the host's pages may be called. The lock is held during a call.
+struct Gate(Mutex<bool>);
+
+impl Gate {
+    /// Waits for the running call. No other begins.
+    fn close(&self) {
+        *lock(&self.0) = false;
+    }
+}
+
+thread_local! {
+    /// Whether a page of the host runs on this thread.
+    static IN_PAGE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// One page of the host.
+#[derive(Clone, Copy)]
+struct Page {
+    function: unsafe extern "C" fn(*mut c_void, *const c_char, usize, *mut CorelanePage) -> i32,
+    context: *mut c_void,
+}
+
+// SAFETY: the host guarantees that its function may run on the door's thread with this context.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// Calls the function, unless the gate is closed.
+    fn answer(self, query: &str, gate: &Gate) -> Result<String, String> {
+        let open = lock(&gate.0);
+        if !*open {
+            return Err("the server is stopping".to_owned());
+        }
+        let query_text = [query.as_bytes(), b"\0"].concat();
+        let mut page = CorelanePage {
+            size: size_of::<CorelanePage>() as u32,
+            reserved: 0,
+            text: std::ptr::null(),
+            text_length: CORELANE_NUL_TERMINATED,
+            free_text: None,
+        };
+        IN_PAGE.set(true);
+        // SAFETY: the host allows calls on this thread with this context; both pointers live until the end of the call.
+        let status =
+            unsafe { (self.function)(self.context, query_text.as_ptr().cast(), query.len(), &raw mut page) };
+        IN_PAGE.set(false);
+        // SAFETY: the host guarantees the text until it is freed.
+        let text = unsafe { text("text", page.text, page.text_length) }.map(str::to_owned);
+        if let Some(free) = page.free_text {
+            // SAFETY: the host guarantees that its function frees its text.
+            unsafe { free(page.text.cast_mut().cast()) };
+        }
+        let text = text.map_err(|_| "the page is not UTF-8".to_owned())?;
+        if status == 0 { Ok(text) } else { Err(text) }
+    }
 }
 
 /// The doors of this process.
@@ -80,7 +197,10 @@ fn reason(why: &str) -> Option<String> {
 
 /// # Safety
 /// As [`corelane_monitor_serve`].
-unsafe fn options(given: *const CorelaneDoorOptions) -> Result<(Options, NotReady), Failure> {
+unsafe fn options(
+    given: *const CorelaneDoorOptions,
+    gate: &Arc<Gate>,
+) -> Result<(Options, NotReady), Failure> {
     if given.is_null() {
         return Ok((Options::default().process_metrics(false), NotReady::default()));
     }
@@ -124,18 +244,25 @@ unsafe fn options(given: *const CorelaneDoorOptions) -> Result<(Options, NotRead
     if given.patience_ns > 0 {
         options = options.patience(Duration::from_nanos(given.patience_ns));
     }
+    // SAFETY: the caller guarantees the array.
+    for page in unsafe { structs("pages", given.pages, given.page_count) }? {
+        let path = part("path", page.path, page.path_length)?.to_owned();
+        let function = page.function.ok_or_else(|| Failure::null("the function of a page"))?;
+        let (page, gate) = (Page { function, context: page.context }, Arc::clone(gate));
+        options = options.page(path, move |query| page.answer(query, &gate));
+    }
     let why = part("not_ready", given.not_ready, given.not_ready_length)?;
     Ok((options, Arc::new(Mutex::new(reason(why)))))
 }
 
 /// Serves a monitor over HTTP, on a thread of its own, which blocks all signals: / (the page), /metrics (Prometheus), /healthz,
-/// /readyz, /api/stats and other JSON, /api/events (server-sent events). docs/monitor.md lists all addresses. The default address is
+/// /readyz, /api/stats and other JSON, /api/events (server-sent events), and `pages` of the host. docs/monitor.md lists all addresses. The default address is
 /// on the loopback; beyond it, set a token. `options` may be NULL. The door stays open if the monitor is released; what it shows then is
 /// collected when somebody asks.
 ///
 /// Any thread. Does not block, unless the host of the address must be looked up. CORELANE_INVALID (an option: the error says
 /// what is allowed; or key or certificate cannot be used), CORELANE_SYSTEM (the address is in use, or no thread), CORELANE_LIMIT (16 doors),
-/// CORELANE_STALE, CORELANE_NULL (`out_door`).
+/// CORELANE_STALE, CORELANE_NULL (`out_door`, or the function of a page).
 ///
 /// # Safety
 /// `options` is NULL or points at a corelane_door_options with its size set; `out_door` points at room for a handle; `error`
@@ -149,13 +276,16 @@ pub unsafe extern "C" fn corelane_monitor_serve(
 ) -> i32 {
     let serve = || -> Outcome {
         let out_door = out("out_door", out_door)?;
+        let gate = Arc::new(Gate(Mutex::new(true)));
         // SAFETY: the caller upholds the same contract.
-        let (options, not_ready) = unsafe { self::options(options) }?;
+        let (options, not_ready) = unsafe { self::options(options, &gate) }?;
         let asked = Arc::clone(&not_ready);
         let options = options.ready(move || lock(&asked).clone().map_or(Ok(()), Err));
         let value = with_monitor(monitor, |entry| {
             let door = with_signals_blocked(|| Door::serve(&entry.monitor, options))?;
-            DOORS.insert(Box::new(Entry { door, not_ready }))
+            let entry = Entry { door, not_ready, pages: Arc::clone(&gate) };
+            // A door without a place ends at once, and calls no page any more.
+            DOORS.insert(Box::new(entry)).inspect_err(|_| gate.close())
         })?;
         // SAFETY: `out` checked the pointer; the caller has room for a handle there.
         unsafe { out_door.write(CorelaneDoor { value }) };
@@ -203,15 +333,23 @@ pub unsafe extern "C" fn corelane_door_set_ready(
     })
 }
 
-/// Closes a door and its connections. Waits up to a second for its thread.
+/// Closes a door and its connections. Waits for the page of the host that runs, and then up to a second for the door's thread. No
+/// page is called any more when the call has returned.
 ///
-/// Any thread; waits. CORELANE_STALE the second time.
+/// Any thread; waits. CORELANE_STALE the second time, CORELANE_THREAD (inside a page of the host).
 ///
 /// # Safety
 /// No requirements.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn corelane_door_release(door: CorelaneDoor) -> i32 {
     answer(|| {
+        if IN_PAGE.get() {
+            let text = "a page cannot release a door: release it on another thread";
+            return Err(Failure::new(CorelaneStatus::Thread, text));
+        }
+        // The close waits without the table's place, so that others still find the door.
+        let pages = DOORS.enter_shared(door.value, |entry| Ok(Arc::clone(&entry.pages)))?;
+        pages.close();
         drop(DOORS.release(door.value)?);
         Ok(0)
     })

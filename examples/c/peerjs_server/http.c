@@ -41,10 +41,9 @@ static int send_answer(struct lws *wsi, unsigned status, const char *type, const
     char *uri;
     int uri_length;
     bool is_head = lws_http_get_uri_and_method(wsi, &uri, &uri_length) == LWSHUMETH_HEAD;
-    struct visitor *visitor = lws_get_opaque_user_data(wsi);
     if (lws_add_http_common_headers(wsi, status, type, length, &at, end)) return -1;
     if (name && !add(wsi, name, value, &at, end)) return -1;
-    if (visitor->listener->thread && !allow_origin(wsi, &at, end)) return -1;
+    if (!allow_origin(wsi, &at, end)) return -1;
     if (lws_finalize_write_http_header(wsi, head + LWS_PRE, &at, end)) return -1;
     if (length && !is_head) {
         unsigned char *copy = need(malloc(LWS_PRE + length));

@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define MONITOR_SOCKETS 64
 
 static const char *const REASONS[REFUSALS] = {
     "missing_parameters",
@@ -27,7 +26,6 @@ static const char *const REASONS[REFUSALS] = {
     "bad_upgrade",
     "too_many_connections",
     "too_many_of_address",
-    "monitor_full",
     "no_descriptor",
     "not_read",
     "frame_too_large",
@@ -220,8 +218,7 @@ static void leave_group(struct visitor *visitor) {
 }
 
 /* Why a socket is refused before its first byte; REFUSALS if it is not. */
-static enum refusal objection(const struct listener *listener) {
-    if (!listener->thread) return listener->open >= MONITOR_SOCKETS ? MONITOR_FULL : REFUSALS;
+static enum refusal objection(void) {
     return is_crowded() ? TOO_MANY_CONNECTIONS : REFUSALS;
 }
 
@@ -235,20 +232,18 @@ void listener_accept(struct listener *listener) {
         visitor->place = AT_HTTP;
         show_address(&address, visitor->peer, sizeof visitor->peer, NULL);
         snprintf(visitor->address, sizeof visitor->address, "%s", visitor->peer);
-        enum refusal objects = objection(listener);
+        enum refusal objects = objection();
         /* Behind a proxy the client's address is known only with its request. */
-        bool counts = objects != REFUSALS || !listener->thread || options.proxied || visitor_counts(visitor);
+        bool counts = objects != REFUSALS || options.proxied || visitor_counts(visitor);
         if (objects != REFUSALS || !counts) {
             if (counts) refuse(objects, visitor->peer, "");
             close(descriptor);
             free(visitor);
             continue;
         }
-        listener->open++;
-        if (listener->thread) {
-            atomic_fetch_add(&open_sockets, 1);
-            corelane_gauge_add(places[AT_HTTP], 1);
-        }
+        atomic_fetch_add(&open_sockets, 1);
+        corelane_gauge_add(places[AT_HTTP], 1);
+        watch_look();
         /* Without TCP_NODELAY a small frame may wait for the acknowledgement of the previous one. */
         setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         lws_adopt_desc_t adopted = {.vh = listener->vhost,
@@ -261,20 +256,15 @@ void listener_accept(struct listener *listener) {
 }
 
 void visitor_moves(struct visitor *visitor, enum place place) {
-    if (visitor->listener->thread) {
-        corelane_gauge_add(places[visitor->place], -1);
-        corelane_gauge_add(places[place], 1);
-    }
+    corelane_gauge_add(places[visitor->place], -1);
+    corelane_gauge_add(places[place], 1);
     visitor->place = place;
 }
 
 void visitor_ends(struct visitor *visitor) {
-    if (visitor->listener->thread) {
-        corelane_gauge_add(places[visitor->place], -1);
-        atomic_fetch_sub(&open_sockets, 1);
-    }
-    visitor->listener->open--;
+    corelane_gauge_add(places[visitor->place], -1);
+    atomic_fetch_sub(&open_sockets, 1);
     leave_group(visitor);
-    text_free(&visitor->body);
     free(visitor);
+    watch_look();
 }

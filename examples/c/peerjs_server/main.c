@@ -41,45 +41,21 @@ static struct corelane_monitor start_monitor(struct corelane_router router) {
 }
 
 /* Opens all listeners, and tells their addresses. */
-static void open_listeners(struct listener *monitors) {
-    monitors->descriptor = -1;
+static void open_listeners(void) {
     for (uint64_t at = 0; at < options.threads; at++)
         if (!listener_open(&threads[at].listener, options.host, &options.port))
             fail(1, "cannot listen on %s port %llu: %s", options.host ? options.host : "all addresses",
                  (unsigned long long)options.port, strerror(errno));
-    if (strcmp(options.monitor, "off")) {
-        const char *colon = strrchr(options.monitor, ':');
-        char host[256];
-        uint64_t port = strtoull(colon + 1, NULL, 10);
-        bool is_v6 = *options.monitor == '[';
-        snprintf(host, sizeof host, "%.*s", (int)(colon - options.monitor - 2 * is_v6), options.monitor + is_v6);
-        if (!listener_open(monitors, host, &port))
-            fail(1, "cannot listen on --monitor %s: %s", options.monitor, strerror(errno));
-    }
 }
 
-static void introduce(const struct listener *monitors) {
+static void introduce(void) {
     const struct listener *listener = &threads[0].listener;
     char local[32];
     snprintf(local, sizeof local, "localhost:%llu", (unsigned long long)options.port);
     printf("PeerJS server on %s://%s%s%s\n", options.ssl_key ? "https" : "http",
            listener->everywhere ? local : listener->name, options.base,
            listener->everywhere ? " (all addresses of this machine)" : "");
-    if (monitors->descriptor < 0) {
-        puts("the monitor has no HTTP address (--monitor off)");
-    } else {
-        const char *colon = strrchr(monitors->name, ':');
-        snprintf(local, sizeof local, "localhost%s", colon);
-        const char *here = monitors->everywhere ? local : monitors->name;
-        printf("monitor on http://%s/metrics and http://%s/api/report\n", here, here);
-        if (strncmp(monitors->name, "127.", 4) && strncmp(monitors->name, "[::1]", 5))
-            log_event(
-                LEVEL_WARN,
-                "the monitor listens beyond the loopback: anyone who reaches it can read all figures and change thresholds",
-                "address", monitors->name, NULL);
-    }
     printf("network threads: %llu, each with a worker\n", (unsigned long long)options.threads);
-    fflush(stdout);
 }
 
 /* Waits for SIGINT or SIGTERM. Other threads block all signals. */
@@ -92,7 +68,6 @@ static void wait_for_a_signal(const sigset_t *signals) {
 
 int main(int count, char **values) {
     struct corelane_router router;
-    struct listener monitors = {0};
     struct rlimit descriptors;
     corelane_error error = CORELANE_ERROR_INIT;
     sigset_t signals;
@@ -112,16 +87,21 @@ int main(int count, char **values) {
 
     int32_t status = corelane_router_start(options.config.data, options.config.length, &router, &error);
     if (status < 0) fail(status == CORELANE_CONFIG_KEY || status == CORELANE_CONFIG_VALUE ? 2 : 1, "%s", error.message);
-    open_listeners(&monitors);
+    open_listeners();
     struct corelane_monitor measured = start_monitor(router);
-    introduce(&monitors);
+    uint64_t bytes = 0;
+    corelane_monitor_bytes(measured, &bytes);
+    introduce();
+    printf("memory of the monitor: at most %.1f MiB, in addition to the router's\n", (double)bytes / (1 << 20));
     counts_start(measured);
-    watch_start(measured, &monitors);
+    watch_start(measured);
+    fflush(stdout);
     for (unsigned at = 0; at < options.threads; at++)
         network_start(&threads[at], at, router);
 
     wait_for_a_signal(&signals);
     atomic_store(&stopping, true);
+    watch_look();
     for (unsigned at = 0; at < options.threads; at++)
         network_wake(&threads[at]);
     for (unsigned at = 0; at < options.threads; at++)

@@ -56,7 +56,10 @@ static const struct option {
     {"log", 0, LEVEL, &options.log, 0, 0, "", "Log events of this level: off, error, warn, info, debug, trace (info)"},
     {"log_format", 0, LOG_FORMAT, &options.json_log, 0, 0, "", "Format of a log line: text or json (text)"},
     {"monitor", 0, ADDRESS, &options.monitor, 0, 0, "", "Address of the monitor, or off (127.0.0.1:9090)"},
-    {"monitor_host", 0, TEXT, &options.monitor_host, 0, 0, "", "Another name of the monitor"},
+    {"monitor_host", 0, TEXT, &options.monitor_host, 0, 0, "", "Further names of the monitor, separated by commas"},
+    {"monitor_token", 0, TEXT, &options.monitor_token, 0, 0, "",
+     "Token that the monitor needs (MONITOR_TOKEN, which other users cannot see); without one nothing can be changed"},
+    {"monitor_tls", 0, FLAG, &options.monitor_tls, 0, 0, "", "Serve the monitor over HTTPS, with --sslkey and --sslcert"},
     {"report_file", 0, TEXT, &options.report_file, 0, 0, "", "Write the report to this file every report_interval_ms"},
     {"report_format", 0, REPORT_FORMAT, &options.report_format, 0, 0, "", "Its format: html, text or json (html)"},
     {"threads", 0, NUMBER, &options.threads, 1, MAX_THREADS, " threads", "Network threads (1)"},
@@ -276,9 +279,10 @@ static void configure(void) {
 }
 
 void options_read(int count, char **values) {
-    const char *port = getenv("PORT"), *path = getenv("PEERSERVER_PATH");
+    const char *port = getenv("PORT"), *path = getenv("PEERSERVER_PATH"), *token = getenv("MONITOR_TOKEN");
     const uint64_t unset = UINT64_MAX;
     if (path) options.path = path;
+    if (token && *token) options.monitor_token = token;
     options.port = unset;
     read_line(count, values);
     if (options.port == unset) {
@@ -287,6 +291,7 @@ void options_read(int count, char **values) {
             fail(2, "the environment variable PORT is \"%s\", which is not a port; allowed: 0 to 65535", port);
     }
     if (!options.ssl_key != !options.ssl_certificate) fail(2, "--sslkey and --sslcert need each other");
+    if (options.monitor_tls && !options.ssl_key) fail(2, "--monitor_tls needs --sslkey and --sslcert");
     const char *start = options.path;
     while (*start == '/')
         start++;

@@ -79,6 +79,7 @@ enum entered registry_enter(const char *id, const char *token, const char *addre
         entry->since_ms = unix_ms();
     }
     pthread_mutex_unlock(&lock);
+    watch_look();
     return entered;
 }
 
@@ -96,6 +97,7 @@ void registry_leave(const char *id, struct owner owner) {
         free(entry);
     }
     pthread_mutex_unlock(&lock);
+    watch_look();
 }
 
 size_t registry_count(void) {

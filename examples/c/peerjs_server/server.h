@@ -8,7 +8,7 @@
  * | network.c | a network thread: libwebsockets' loop, the port, commands of other threads |
  * | http.c, socket.c | what a socket does: pages, and the life of a client |
  * | registry.c | who has which id |
- * | watch.c | the monitor's pages, on a thread of their own |
+ * | watch.c | the monitor's HTTP door, whose thread is the library's |
  * | listen.c, log.c, text.c | listeners and refusals, the log, texts */
 
 #ifndef SERVER_H
@@ -56,14 +56,14 @@ uint64_t log_dropped(void);
 /* -------------------------------------------------------------------------------------------------- options.c */
 
 struct options {
-    const char *host, *key, *path, *ssl_key, *ssl_certificate, *monitor, *monitor_host, *report_file;
+    const char *host, *key, *path, *ssl_key, *ssl_certificate, *monitor, *monitor_host, *monitor_token, *report_file;
     const char *origins[MAX_ORIGINS];
     size_t origin_count;
     uint64_t port, expire_timeout, alive_timeout, concurrent_limit, max_connections, max_per_address, socket_timeout,
         threads, max_message;
     uint32_t report_format;
     enum level log;
-    bool allow_discovery, proxied, json_log;
+    bool allow_discovery, proxied, json_log, monitor_tls;
     /* Follow from the others. */
     char base[256]; /* begins and ends with a slash */
     size_t max_frame;
@@ -89,7 +89,6 @@ enum refusal {
     BAD_UPGRADE,
     TOO_MANY_CONNECTIONS,
     TOO_MANY_OF_ADDRESS,
-    MONITOR_FULL,
     NO_DESCRIPTOR,
     NOT_READ,
     FRAME_TOO_LARGE,
@@ -106,7 +105,6 @@ struct visitor {
     char peer[ADDRESS_BYTES];    /* of the socket */
     char address[ADDRESS_BYTES]; /* of the client: behind a proxy another one */
     char counted[ADDRESS_BYTES]; /* the address or network whose limit it uses, or empty */
-    struct text body;            /* of a POST */
 };
 
 struct listener {
@@ -114,8 +112,7 @@ struct listener {
     char name[ADDRESS_BYTES + 8]; /* address and port */
     bool everywhere;              /* any address of the machine */
     struct lws_vhost *vhost;
-    struct thread *thread; /* NULL for the monitor's */
-    unsigned open;         /* sockets that were accepted here */
+    struct thread *thread;
 };
 
 /* Opens a listener, or returns false with errno. A port of 0 becomes the port that the system chose. */
@@ -274,9 +271,12 @@ bool header(struct lws *wsi, enum lws_token_indexes name, char *into, size_t siz
 
 /* -------------------------------------------------------------------------------------------------- watch.c */
 
-void watch_start(struct corelane_monitor monitor, const struct listener *listener);
-void watch_stop(void);
-
 extern struct corelane_monitor monitor;
+
+/* Serves the monitor's page and figures, and tells its address; ends the process if it cannot. */
+void watch_start(struct corelane_monitor monitor);
+/* Tells /readyz whether the server is full or stops. To be called when that may have changed, without a lock of this server. */
+void watch_look(void);
+void watch_stop(void);
 
 #endif
