@@ -23,6 +23,7 @@ suites() {
     "$1" test browser-go "node npm chromium gcc go" conformance_go browser.mjs
     "$1" test page-go "node npm chromium gcc go" conformance_go page.mjs
     "$1" verify conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
+    "$1" verify page-c "node npm chromium gcc lws" conformance_c page.mjs
     "$1" verify loom-mutants "" scripts/loom.sh mutants
     "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
     "$1" verify tsan "" scripts/tsan.sh

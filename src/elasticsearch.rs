@@ -6,6 +6,7 @@
 //! | `metrics-corelane.summary-NAMESPACE` | the totals and the last minute of messages, connections, system and routing | each interval |
 //! | `metrics-corelane.series-NAMESPACE` | one type, protocol or application: its totals and its last minute | each interval, if it had messages since the last document |
 //! | `metrics-corelane.workers-NAMESPACE` | one worker of a router | each interval |
+//! | `metrics-corelane.custom-NAMESPACE` | one series of a metric of the host, with its labels as `name=value` | each interval, a counter or histogram if it has changed |
 //! | `logs-corelane.slow-NAMESPACE` | slow messages of one client and type: how many, and the last one's times | when there are more of them |
 //! | `logs-corelane.alerts-NAMESPACE` | an alert that was raised, repeated or resolved | at once |
 //! | `logs-corelane.connections-NAMESPACE` | a connect or a disconnect | at once |

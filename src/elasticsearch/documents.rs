@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::queue::Document;
-use crate::metrics::SeriesStats;
+use crate::metrics::{CustomFamilyStats, CustomSeriesStats, Kind, SeriesStats};
 use crate::monitor::alert::{Alert, AlertState};
 use crate::monitor::{ConnectionEvent, MonitorStats, SeriesFigures, SlowEntry};
 use crate::outgoing;
@@ -14,6 +14,7 @@ use std::collections::HashMap;
 pub(super) const SUMMARY: &str = "metrics-corelane.summary";
 pub(super) const SERIES: &str = "metrics-corelane.series";
 pub(super) const WORKERS: &str = "metrics-corelane.workers";
+pub(super) const CUSTOM: &str = "metrics-corelane.custom";
 pub(super) const SLOW: &str = "logs-corelane.slow";
 pub(super) const ALERTS: &str = "logs-corelane.alerts";
 pub(super) const CONNECTIONS: &str = "logs-corelane.connections";
@@ -61,6 +62,8 @@ impl Instance {
 pub(super) struct Told {
     series: HashMap<String, u64>,
     slow: HashMap<(String, String, String, String), u64>,
+    /// Of the host's counters and histograms, whose number is bounded by the monitor: by name and labels.
+    custom: HashMap<(String, Vec<(String, String)>), u64>,
 }
 
 /// The documents of one look at the figures.
@@ -79,6 +82,11 @@ pub(super) fn of_figures(instance: &mut Instance, stats: &MonitorStats, told: &m
             let mut body = plain(worker);
             body.insert("worker".to_owned(), number.into());
             documents.push(instance.document(WORKERS, time, body));
+        }
+    }
+    for family in &stats.custom.families {
+        for series in family.series.iter().filter(|series| told.is_changed(family, series)) {
+            documents.push(instance.document(CUSTOM, time, of_custom(family, series)));
         }
     }
     for entry in stats.slow_messages.iter().flat_map(|slow| &slow.entries) {
@@ -163,7 +171,35 @@ fn of_series(kind: &str, series: &SeriesFigures) -> Map<String, Value> {
     body
 }
 
+/// One series of a metric of the host. Labels are texts of one field (`name=value`): each label as a field of its own could make
+/// the mapping grow without end.
+fn of_custom(family: &CustomFamilyStats, series: &CustomSeriesStats) -> Map<String, Value> {
+    let mut body = plain(series);
+    // An infinite number is text in JSON, and no number for the server.
+    body.retain(|name, value| name != "value" || value.is_number());
+    body.insert("name".to_owned(), family.name.clone().into());
+    body.insert("kind".to_owned(), serde_json::to_value(family.kind).unwrap_or_default());
+    body.insert("unit".to_owned(), family.unit.clone().into());
+    body.insert(
+        "labels".to_owned(),
+        series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+    );
+    body
+}
+
 impl Told {
+    /// Whether a series of a metric of the host has changed since its last document. A gauge has always: its value says
+    /// something at each time.
+    fn is_changed(&mut self, family: &CustomFamilyStats, series: &CustomSeriesStats) -> bool {
+        let now = match (family.kind, &series.histogram) {
+            (Kind::Gauge, _) => return true,
+            (_, Some(histogram)) => histogram.count,
+            _ => series.value.unwrap_or(0.0).to_bits(),
+        };
+        let key = (family.name.clone(), series.labels.clone());
+        self.custom.insert(key, now) != Some(now)
+    }
+
     /// Whether a series has had messages since its last document.
     fn is_news(&mut self, kind: &str, totals: &SeriesStats) -> bool {
         let name = format!("{kind}/{}/{}", totals.protocol.as_deref().unwrap_or_default(), totals.name);

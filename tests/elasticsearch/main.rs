@@ -10,6 +10,7 @@ use corelane::clock::Clock;
 use corelane::config::Config;
 use corelane::elasticsearch::{Credentials, ExportFigures, Exporter, Options};
 use corelane::error::ExportError;
+use corelane::metrics::Descriptor;
 use corelane::monitor::Monitor;
 use corelane::monitor::alert::Rule;
 use corelane::record::{Measured, RecordedMessage};
@@ -51,6 +52,48 @@ fn wait_for(exporter: &Exporter, what: &str, is: impl Fn(&ExportFigures) -> bool
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Each series of a metric of the host is a document. A counter or histogram gets another only if it has changed.
+#[test]
+fn metrics_of_the_host_become_documents() {
+    let (server, monitor) = (Scripted::start(|_, _| Reply::ok()), monitor());
+    let joins = Descriptor::new("joins_total", "Joins of conferences").labels(&["region"]);
+    let joins = monitor.counter(&joins).unwrap();
+    joins.with(&["eu"]).unwrap().add(3);
+    joins.with(&["us"]).unwrap().add(4);
+    let level = monitor.gauge(&Descriptor::new("level_ratio", "Filled").unit("ratio")).unwrap();
+    level.with(&[]).unwrap().set(0.25);
+    let endless = monitor.gauge(&Descriptor::new("endless", "Infinite")).unwrap();
+    endless.with(&[]).unwrap().set(f64::INFINITY);
+    let setup = monitor.histogram(&Descriptor::new("setup_seconds", "Set-up").unit("seconds")).unwrap();
+    setup.with(&[]).unwrap().record(2_000_000);
+    let mut options = options(&server.url());
+    options.interval = Duration::from_secs(1);
+    let exporter = Exporter::start(&monitor, options).unwrap();
+    let all = || -> Vec<serde_json::Value> {
+        let documents = server.documents().into_iter();
+        documents.filter(|one| one.stream == "metrics-corelane.custom-default").map(|one| one.body).collect()
+    };
+    let of = |name: &str, label: Option<&str>| -> Vec<serde_json::Value> {
+        let label = serde_json::Value::from(label.into_iter().collect::<Vec<_>>());
+        all().into_iter().filter(|one| one["name"] == name && one["labels"] == label).collect()
+    };
+    let start = Instant::now();
+    while of("level_ratio", None).len() < 2 {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    joins.with(&["eu"]).unwrap().add(2);
+    assert_eq!(exporter.stop(PATIENCE).rejected, 0);
+    let eu = of("joins_total", Some("region=eu"));
+    assert_eq!(eu.iter().map(|one| one["value"].as_f64()).collect::<Vec<_>>(), [Some(3.0), Some(5.0)]);
+    assert_eq!((&eu[0]["kind"], of("joins_total", Some("region=us")).len()), (&"counter".into(), 1));
+    let level = of("level_ratio", None);
+    assert_eq!((level[0]["value"].as_f64(), &level[0]["unit"]), (Some(0.25), &"ratio".into()));
+    assert!(of("endless", None)[0].get("value").is_none());
+    let setup = of("setup_seconds", None);
+    assert_eq!((setup.len(), &setup[0]["histogram"]["count"]), (1, &1.into()));
+}
 
 #[test]
 fn figures_and_events_become_documents() {
