@@ -67,7 +67,8 @@ go:
 	scripts/go.sh
 
 # Installs what the full tests and the benchmark need: packages from Debian, cargo-fuzz and matchbox_server (a peer of
-# the benchmark) from crates.io, and the parser of OpenMetrics from PyPI, in a virtual environment below target/. Does not touch what is already installed.
+# the benchmark) from crates.io, nats-server (the tests of a cluster) from Go's module proxy, and the parser of OpenMetrics from
+# PyPI, in a virtual environment below target/. Does not touch what is already installed.
 deps:
 	@missing=""; PATH="$$PATH:/usr/sbin"; \
 	for pair in chromium:chromium strace:strace promtool:prometheus nginx:nginx-light valgrind:valgrind node:nodejs npm:npm openssl:openssl cc:build-essential cmake:cmake go:golang-go mvn:maven javac:openjdk-17-jdk-headless pkg-config:pkg-config; do \
@@ -86,6 +87,7 @@ deps:
 	}
 	@command -v cargo-fuzz >/dev/null 2>&1 || cargo install --locked cargo-fuzz
 	@command -v matchbox_server >/dev/null 2>&1 || cargo install --locked --version 0.15.0 matchbox_server
+	@PATH="$$PATH:$$(go env GOPATH)/bin"; command -v nats-server >/dev/null 2>&1 || go install github.com/nats-io/nats-server/v2@v2.15.3
 
 deps-if-root:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then $(MAKE) --no-print-directory deps || true; fi

@@ -5,7 +5,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin # nginx is in /usr/sbin
+# nginx is in /usr/sbin, nats-server where `go install` puts it.
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:$(go env GOPATH 2>/dev/null)/bin
 
 # Passes each suite to a command: GROUP NAME "REQUIRED TOOLS" COMMAND...
 suites() {
