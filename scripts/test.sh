@@ -13,7 +13,7 @@ suites() {
     "$1" test unit "" cargo test --quiet --workspace
     "$1" test portable "" cargo test --quiet --features portable-scan --test envelope
     "$1" test loom "" scripts/loom.sh models
-    "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs exports.mjs
+    "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs drain.mjs monitor.mjs parity.mjs exports.mjs
     "$1" test browser "node npm chromium" conformance browser.mjs
     "$1" test page "node npm chromium" conformance page.mjs
     "$1" test ffi "gcc g++ go python3" scripts/ffi.sh

@@ -37,6 +37,8 @@ pub(crate) enum State {
     Closing,
     /// Close, and hand the queue over to the successor.
     Replaced,
+    /// Stop reading, settle, free the id, and close: the server drains.
+    Draining,
     /// Drop the socket without a closing frame, because the client does not read or the connection is lost.
     Aborted,
 }
@@ -49,6 +51,8 @@ pub(crate) struct Connection {
     pub(crate) client: Cell<Option<ClientId>>,
     /// Time of the last frame of any kind, initially of the connect. In raw ticks.
     pub(crate) heard_at: Cell<Stamp>,
+    /// Time of the last message of the client or for it, initially of the connect. In raw ticks.
+    pub(crate) active_at: Cell<Stamp>,
     /// Time of the last ping. In raw ticks.
     pub(crate) pinged_at: Cell<Stamp>,
     ping_wanted: Cell<bool>,
@@ -212,6 +216,7 @@ impl Connections {
             owner: Owner { thread, connection: token },
             client: Cell::new(None),
             heard_at: Cell::new(Stamp::default()),
+            active_at: Cell::new(Stamp::default()),
             pinged_at: Cell::new(Stamp::default()),
             ping_wanted: Cell::new(false),
             state: Cell::new(State::Open),

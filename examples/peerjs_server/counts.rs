@@ -53,6 +53,8 @@ labelled! {
         NotRead = "not_read",
         /// A frame is larger than the server reads.
         FrameTooLarge = "frame_too_large",
+        /// The server drains.
+        Draining = "draining",
     }
 }
 

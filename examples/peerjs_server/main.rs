@@ -11,12 +11,14 @@
 //! | `registry`, `address` | who has which id, and the addresses of clients |
 //! | `door`, `counts`, `log` | the monitor's HTTP door, refusals and the log |
 //! | `exports` | the exporters to Elasticsearch and OpenTelemetry |
+//! | `drain` | closes the clients before a stop |
 //! | `memory` | returns the memory of a flood to the system |
 
 mod address;
 mod connection;
 mod counts;
 mod door;
+mod drain;
 mod exports;
 mod file;
 mod guard;
@@ -50,10 +52,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 /// Interval between checks of the TLS files, and of whether a flood is over.
@@ -136,6 +138,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         open: AtomicU64::new(0),
         most_open: AtomicU64::new(0),
         listeners_down: AtomicU64::new(0),
+        draining: AtomicBool::new(false),
     });
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
@@ -148,7 +151,7 @@ fn run(options: &Options) -> Result<(), Failure> {
     let listeners = listening.listeners.into_iter().zip(receivers).collect();
     let threads = start_threads(&service, &router, listeners, listening.address, &ended)?;
     drop(ended);
-    let signalled = wait_for_a_signal(&mut any_ended, &service, certificate.as_ref());
+    let signalled = serve(&mut any_ended, &service, certificate.as_ref(), options.drain_time());
     tracing::info!("stopping");
 
     // An error means that the monitor's thread has already ended.
@@ -258,26 +261,55 @@ fn open_port(router: &Router) -> Result<Port, PortError> {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. Returns an error if a network thread ends by itself. Reloads key and certificate on
-/// SIGHUP, and when their files change.
-fn wait_for_a_signal(
+/// Runs until SIGINT or SIGTERM, and drains after SIGTERM. Returns an error if a network thread ends by itself.
+fn serve(
     any_ended: &mut mpsc::UnboundedReceiver<()>,
     service: &Service,
     certificate: Option<&Certificate>,
+    drain_time: Duration,
 ) -> Result<(), Failure> {
     let failed = |error| Failure::system("cannot wait for signals", error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut signals = Signals::open().map_err(failed)?;
+        let drains = signals.wait_for_the_end(any_ended, service, certificate).await?;
+        if drains && !drain_time.is_zero() {
+            drain_all(service, drain_time, &mut signals).await;
+        }
+        Ok(())
+    })
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn open() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGINT or SIGTERM. Returns whether the server drains first: after SIGTERM. Returns an error if a
+    /// network thread ends by itself. Reloads key and certificate on SIGHUP, and when their files change.
+    async fn wait_for_the_end(
+        &mut self,
+        any_ended: &mut mpsc::UnboundedReceiver<()>,
+        service: &Service,
+        certificate: Option<&Certificate>,
+    ) -> Result<bool, Failure> {
         let mut flood = Flood::default();
-        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         loop {
             tokio::select! {
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
+                _ = self.interrupt.recv() => return Ok(false),
+                _ = self.terminate.recv() => return Ok(true),
                 _ = any_ended.recv() => return Err(Failure::system("the server stops", "a network thread ended")),
-                _ = hangup.recv() => match certificate {
+                _ = self.hangup.recv() => match certificate {
                     Some(certificate) => certificate.refresh(true),
                     None => tracing::info!("SIGHUP ignored: without TLS there are no files to reload"),
                 },
@@ -290,5 +322,32 @@ fn wait_for_a_signal(
                 }
             }
         }
-    })
+    }
+
+    /// Waits for a second signal.
+    async fn again(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Makes all network threads close their clients. Returns once all are closed, after `time`, or on a second signal.
+async fn drain_all(service: &Service, time: Duration, signals: &mut Signals) {
+    service.draining.store(true, Relaxed);
+    tracing::info!(clients = service.registry.len(), seconds = time.as_secs(), "draining");
+    let (drained, mut all_drained) = mpsc::unbounded_channel();
+    for commands in &service.threads {
+        // An error means that the thread has already ended.
+        let _ = commands.send(Command::Drain(time, drained.clone()));
+    }
+    drop(drained);
+    tokio::select! {
+        // Ends once every thread has dropped its sender.
+        () = async { while all_drained.recv().await.is_some() {} } => {}
+        () = tokio::time::sleep(time) => {}
+        () = signals.again() => tracing::info!("a second signal ends the drain"),
+    }
+    tracing::info!(clients = service.registry.len(), "drained");
 }

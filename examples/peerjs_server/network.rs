@@ -5,6 +5,7 @@
 use crate::address::Addresses;
 use crate::connection::{Connection, Connections, Rest, State};
 use crate::counts::{Counts, Refusal};
+use crate::drain;
 use crate::http;
 use crate::listen;
 use crate::options::Settings;
@@ -23,7 +24,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -53,6 +54,8 @@ pub(crate) struct Service {
     pub(crate) most_open: AtomicU64,
     /// Number of listeners that have failed and are not open again.
     pub(crate) listeners_down: AtomicU64,
+    /// Whether the server drains: it accepts no further client.
+    pub(crate) draining: AtomicBool,
 }
 
 impl Service {
@@ -64,6 +67,9 @@ impl Service {
 
     /// Why the server cannot serve a further client; `None` if it can.
     pub(crate) fn is_unready(&self) -> Option<&'static str> {
+        if self.draining.load(Relaxed) {
+            return Some("the server drains");
+        }
         if self.listeners_down.load(Relaxed) > 0 {
             return Some("a listener is down");
         }
@@ -83,6 +89,8 @@ pub(crate) fn shown(id: &str) -> &str {
 pub(crate) enum Command {
     /// Close the socket of a client whose id belongs to another socket, and hand over the unwritten frames.
     Release(u64, oneshot::Sender<Rest>),
+    /// Close all clients within this time, and report when no socket is left.
+    Drain(Duration, mpsc::UnboundedSender<()>),
     Stop,
 }
 
@@ -132,6 +140,9 @@ impl Thread {
             while let Some(command) = self.commands.recv().await {
                 match command {
                     Command::Release(connection, done) => network.release(connection, done),
+                    Command::Drain(time, drained) => {
+                        spawn_local(drain::run(Rc::clone(&network), time, drained));
+                    }
                     Command::Stop => break,
                 }
             }
@@ -186,7 +197,9 @@ impl Network {
         let options = ConnectOptions::new("peerjs", "peerjs", connection.owner.connection).figures(figures);
         let client = self.submitter.port().connect_with(&connection.id, options)?;
         connection.client.set(Some(client));
-        connection.heard_at.set(self.clock.now());
+        let now = self.clock.now();
+        connection.heard_at.set(now);
+        connection.active_at.set(now);
         Ok(())
     }
 

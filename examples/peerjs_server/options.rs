@@ -105,6 +105,12 @@ pub(crate) struct Options {
     #[arg(allow_negative_numbers = true)]
     socket_timeout: u64,
 
+    /// On SIGTERM, close the clients over this time instead of at once, idle ones first, so that they connect to
+    /// another server. A second signal ends the drain. 0: no drain.
+    #[arg(long = "drain_seconds", alias = "drain-seconds", value_name = "SECONDS", default_value = "0")]
+    #[arg(value_parser = number(0, 3600, " seconds"), allow_negative_numbers = true)]
+    drain_seconds: u64,
+
     /// Log events of this level and above to stderr: error, warn, info, debug or trace; or "off".
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub(crate) log: LevelFilter,
@@ -229,6 +235,11 @@ impl Options {
     /// The format and file of the report, if one is written.
     pub(crate) fn report(&self) -> Option<(Format, Target)> {
         self.report_file.clone().map(|file| (self.report_format, Target::File(file)))
+    }
+
+    /// The time that a drain takes; zero for no drain.
+    pub(crate) fn drain_time(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
     }
 
     /// The path with a slash at both ends.

@@ -6,6 +6,7 @@ use crate::http;
 use crate::network::Network;
 use crate::queue::Credit;
 use corelane::clients::ClientId;
+use corelane::clock::Stamp;
 use corelane::router::{Event, OneThread};
 use corelane::tokio::AsyncPort;
 use std::rc::Rc;
@@ -19,17 +20,21 @@ pub(crate) async fn run(network: Rc<Network>, mut port: AsyncPort<OneThread>) {
     let mut unwritten = Vec::new();
     loop {
         let Ok(batch) = port.recv(LIMIT).await else { return };
-        batch.for_each(|event| hand_out(&network, event, &mut unwritten));
+        let now = network.clock.now();
+        batch.for_each(|event| hand_out(&network, event, now, &mut unwritten));
         port.poller().acknowledge_batch(unwritten.drain(..).filter_map(|connection| write(&connection)));
     }
 }
 
-fn hand_out(network: &Network, event: Event<'_>, unwritten: &mut Vec<Rc<Connection>>) {
+fn hand_out(network: &Network, event: Event<'_>, now: Stamp, unwritten: &mut Vec<Rc<Connection>>) {
     let connection = |token: u64| network.connections.borrow().get(token).cloned();
     match event {
         Event::Message(message) => {
             let credit = Credit { messages: 1, bytes: message.payload.len() as u32 };
-            let push = |connection: &Connection| connection.queue(message.payload, credit);
+            let push = |connection: &Connection| {
+                connection.active_at.set(now);
+                connection.queue(message.payload, credit)
+            };
             queue(network, message.token, unwritten, push);
         }
         Event::Expired { token, name, .. } => {

@@ -1,12 +1,12 @@
 //! The life of a WebSocket. It enters under an id, or is refused with a reason. Then one task submits its frames to
 //! the port and writes its queue, until either side closes it.
 
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Rest, State};
 use crate::counts::{At, Refusal};
 use crate::guard::Socket;
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
 use crate::network::{Network, Submitted};
-use crate::queue::Credit;
+use crate::queue::{Credit, Queue};
 use crate::registry::Entered;
 use crate::wire::{Outlet, Wire};
 use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -36,6 +37,10 @@ const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Time for which the name of a reconnecting client is free. Messages in flight to the old socket reach it in this
 /// time and are handed over. New messages are held for the new socket.
 const TAKE_OVER_GRACE: Duration = Duration::from_millis(5);
+/// Time in which the router must finish the messages of a client that is drained.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How the HEARTBEAT of a PeerJS client begins. Such a client is idle.
+const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT""#;
 /// Initial read buffer of a socket, in bytes. Most messages fit; a larger one makes the buffer grow for a while.
 const READ_BUFFER: usize = 4 << 10;
 /// Bytes of tungstenite's own frames to collect before they are written without a flush.
@@ -92,6 +97,7 @@ pub(crate) async fn serve(
 ) {
     network.sockets.set(network.sockets.get() + 1);
     let address = query.address.unwrap_or(socket.peer());
+    let mut rest = Queue::default();
     let end = match enter(&network, &query, address).await {
         Ok(connection) => {
             let (id, came) = (&connection.id, Instant::now());
@@ -109,11 +115,15 @@ pub(crate) async fn serve(
             };
             let end = poll_fn(|context| session.poll(context)).await;
             connection.attach(None);
-            if connection.state() == State::Replaced {
-                network.release_name(&connection);
-                tokio::time::sleep(TAKE_OVER_GRACE).await;
+            match connection.state() {
+                State::Replaced => {
+                    network.release_name(&connection);
+                    tokio::time::sleep(TAKE_OVER_GRACE).await;
+                    network.leave(&connection);
+                }
+                State::Draining => rest = settle(&network, &connection).await,
+                _ => network.leave(&connection),
             }
-            network.leave(&connection);
             let reason = end.reason(&connection);
             tracing::info!(id, %address, reason, seconds = came.elapsed().as_secs(), "disconnected");
             end
@@ -122,13 +132,34 @@ pub(crate) async fn serve(
     };
     socket.enter(At::Closing);
     // The socket ends in any case, so errors and the time-out are ignored.
-    let _ = tokio::time::timeout(CLOSE_GRACE, farewell(&mut stream, end)).await;
+    let _ = tokio::time::timeout(CLOSE_GRACE, farewell(&mut stream, &rest, end)).await;
     network.sockets.set(network.sockets.get() - 1);
+}
+
+/// Disconnects a client whose socket is no longer read, after the router has finished the client's messages. New
+/// messages for its id are held from now on. Returns the frames that are not written.
+async fn settle(network: &Network, connection: &Connection) -> Queue {
+    // The socket is its own successor.
+    let (done, rest) = oneshot::channel::<Rest>();
+    connection.successor.replace(Some(done));
+    network.release_name(connection);
+    tokio::time::sleep(TAKE_OVER_GRACE).await;
+    network.leave(connection);
+    // An error means that a new socket of the same client gets the frames.
+    let rest = tokio::time::timeout(SETTLE, rest).await;
+    rest.ok().and_then(Result::ok).unwrap_or_default().outgoing
 }
 
 /// Sends the last frames of a socket and waits until the peer has read them. Closing a TCP socket with unread bytes
 /// sends a reset, which can discard the last data before the peer reads it.
-async fn farewell(stream: &mut WebSocketStream<Outlet>, end: End) -> Result<(), tungstenite::Error> {
+async fn farewell(
+    stream: &mut WebSocketStream<Outlet>,
+    rest: &Queue,
+    end: End,
+) -> Result<(), tungstenite::Error> {
+    for text in rest.texts() {
+        stream.feed(frame_of(Bytes::copy_from_slice(text))).await?;
+    }
     match end {
         // Reading the peer's closing frame has put the answer into the stream's buffer.
         End::Answer => stream.flush().await?,
@@ -241,6 +272,7 @@ impl Session<'_> {
                 let _ = self.poll_read(context);
                 return Poll::Ready(End::Close(None, None));
             }
+            State::Draining => return self.poll_drain(context),
             State::Aborted => return Poll::Ready(End::Drop),
         }
         if let Poll::Ready(end) = self.poll_read(context) {
@@ -250,6 +282,20 @@ impl Session<'_> {
             Poll::Ready(Err(_)) => Poll::Ready(End::Drop),
             _ => Poll::Pending,
         }
+    }
+
+    /// Submits what the client has sent, and ends. Frames that are not written follow once the client is settled.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if let Poll::Ready(end) = self.poll_read(context) {
+            return Poll::Ready(end);
+        }
+        if self.waiting.is_some() {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(Err(_)) = self.poll_write(context) {
+            return Poll::Ready(End::Drop);
+        }
+        Poll::Ready(End::Close(Some(CloseFrame { code: CloseCode::Restart, reason: "".into() }), None))
     }
 
     /// Reads and submits the available frames.
@@ -281,6 +327,9 @@ impl Session<'_> {
     /// Submits a message that was read at `stamp`, or lets it wait for room.
     fn submit(&mut self, message: Bytes, stamp: Stamp) {
         let Some(client) = self.connection.client.get() else { return };
+        if !message.starts_with(HEARTBEAT) {
+            self.connection.active_at.set(stamp);
+        }
         let options = SubmitOptions { stamp: Some(stamp), ..SubmitOptions::default() };
         match self.network.submit(client, &message, options) {
             Submitted::Done => {}

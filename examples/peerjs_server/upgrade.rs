@@ -14,6 +14,7 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 use tokio_tungstenite::WebSocketStream;
@@ -48,6 +49,10 @@ where
             StatusCode::FORBIDDEN,
             "pages of this origin cannot connect; allow the origin with --cors",
         );
+    }
+    if service.draining.load(Relaxed) {
+        service.refuse(Refusal::Draining, address, "");
+        return http::plain(StatusCode::SERVICE_UNAVAILABLE, "the server drains; connect to another one");
     }
     if !socket.count_against(address) {
         return http::plain(
