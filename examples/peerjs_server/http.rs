@@ -90,8 +90,8 @@ where
 {
     let (service, peer) = (Arc::clone(&network.service), socket.peer());
     let respond = hyper::service::service_fn(move |request| {
-        let answer = respond::<S>(&network, &socket, request);
-        async { Ok::<_, Infallible>(answer) }
+        let (network, socket) = (Rc::clone(&network), Arc::clone(&socket));
+        async move { Ok::<_, Infallible>(respond::<S>(&network, &socket, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -108,14 +108,14 @@ where
     }
 }
 
-fn respond<S>(network: &Rc<Network>, socket: &Arc<Socket>, request: Request<Incoming>) -> Answer
+async fn respond<S>(network: &Rc<Network>, socket: &Arc<Socket>, request: Request<Incoming>) -> Answer
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let settings = &network.service.settings;
     let upgrade = request.headers().get(header::UPGRADE);
     if upgrade.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return upgrade::to_websocket::<S>(network, socket, request);
+        return upgrade::to_websocket::<S>(network, socket, request).await;
     }
     let Some(rest) = below(request.uri().path(), &settings.path) else { return not_found() };
     let mut answer = match *request.method() {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `options`, `values`, `file`, `listen` | read the command line and the configuration, bind the sockets |
 //! | `network`, `receive` | a network thread, and its port's task |
-//! | `http`, `upgrade`, `socket` | the stages of a socket; `guard` counts and limits each socket |
+//! | `http`, `upgrade`, `admit`, `socket` | the stages of a socket; `guard` counts and limits each socket |
 //! | `connection` | the state of one client on its network thread |
 //! | `queue`, `wire` | the frames that wait for a socket, and the stream that they share with tungstenite |
 //! | `registry`, `address` | who has which id, and the addresses of clients |
@@ -15,6 +15,7 @@
 //! | `memory` | returns the memory of a flood to the system |
 
 mod address;
+mod admit;
 mod connection;
 mod counts;
 mod door;

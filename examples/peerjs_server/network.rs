@@ -179,14 +179,18 @@ impl Network {
 
     /// Makes the thread of a client's old socket close it, and waits for the unwritten frames.
     pub(crate) async fn take_over(&self, from: Owner) -> Rest {
+        // If that thread stops instead, nothing is handed over.
+        self.ask_to_release(from).await.unwrap_or_default()
+    }
+
+    /// Makes the thread of a client's old socket close it. Returns where the unwritten frames will be.
+    pub(crate) fn ask_to_release(&self, from: Owner) -> oneshot::Receiver<Rest> {
         let (done, rest) = oneshot::channel();
-        if let Some(thread) = self.service.threads.get(from.thread)
-            && thread.send(Command::Release(from.connection, done)).is_ok()
-        {
-            // If that thread stops instead, nothing is handed over.
-            return rest.await.unwrap_or_default();
+        if let Some(thread) = self.service.threads.get(from.thread) {
+            // An error means that the thread has ended; `rest` then says so.
+            let _ = thread.send(Command::Release(from.connection, done));
         }
-        Rest::default()
+        rest
     }
 
     /// Connects a client to the router. It continues with the figures of its predecessor.

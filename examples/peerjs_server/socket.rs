@@ -1,17 +1,15 @@
-//! The life of a WebSocket. It enters under an id, or is refused with a reason. Then one task submits its frames to
-//! the port and writes its queue, until either side closes it.
+//! The life of a WebSocket that is admitted. One task submits its frames to the port and writes its queue, until either
+//! side closes it.
 
+use crate::admit::{Entering, Refused};
 use crate::connection::{Connection, Rest, State};
 use crate::counts::{At, Refusal};
 use crate::guard::Socket;
-use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
+use crate::http;
 use crate::network::{Network, Submitted};
 use crate::queue::{Credit, Queue};
-use crate::registry::Entered;
 use crate::wire::{Outlet, Wire};
-use corelane::clients::{KeptFigures, MAX_NAME_BYTES};
 use corelane::clock::Stamp;
-use corelane::error::ConnectError;
 use corelane::router::SubmitOptions;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use hyper::body::Bytes;
@@ -45,16 +43,6 @@ const HEARTBEAT: &[u8] = br#"{"type":"HEARTBEAT""#;
 const READ_BUFFER: usize = 4 << 10;
 /// Bytes of tungstenite's own frames to collect before they are written without a flush.
 const WRITE_BUFFER: usize = 32 << 10;
-
-/// The query of a WebSocket's URL.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Query {
-    pub(crate) key: String,
-    pub(crate) id: String,
-    pub(crate) token: String,
-    /// The client's address.
-    pub(crate) address: Option<IpAddr>,
-}
 
 /// The limits of a socket. A frame larger than `max_frame` closes the socket.
 pub(crate) fn limits(max_frame: usize) -> WebSocketConfig {
@@ -93,12 +81,16 @@ pub(crate) async fn serve(
     network: Rc<Network>,
     socket: &Socket,
     mut stream: WebSocketStream<Outlet>,
-    query: Query,
+    admitted: Result<Entering, Refused>,
+    address: IpAddr,
 ) {
     network.sockets.set(network.sockets.get() + 1);
-    let address = query.address.unwrap_or(socket.peer());
     let mut rest = Queue::default();
-    let end = match enter(&network, &query, address).await {
+    let connected = match admitted {
+        Ok(entering) => entering.connect(address).await,
+        Err(refused) => Err(refused),
+    };
+    let end = match connected {
         Ok(connection) => {
             let (id, came) = (&connection.id, Instant::now());
             tracing::info!(id, %address, "connected");
@@ -128,7 +120,7 @@ pub(crate) async fn serve(
             tracing::info!(id, %address, reason, seconds = came.elapsed().as_secs(), "disconnected");
             end
         }
-        Err(end) => end,
+        Err(refused) => End::Close(None, Some(refused.into_text())),
     };
     socket.enter(At::Closing);
     // The socket ends in any case, so errors and the time-out are ignored.
@@ -182,66 +174,6 @@ async fn farewell(
 fn frame_of(text: Bytes) -> Message {
     // A `Message::Text` would check for UTF-8 again. The router relays only UTF-8, so a raw frame suffices.
     Message::Frame(Frame::message(text, OpCode::Data(Data::Text), true))
-}
-
-/// Admits a socket as a client, or returns the end with the refusal.
-async fn enter(network: &Network, query: &Query, address: IpAddr) -> Result<Rc<Connection>, End> {
-    let Query { key, id, token, .. } = query;
-    let refuse = |reason, text| {
-        network.service.refuse(reason, address, id);
-        Err(End::Close(None, Some(text)))
-    };
-    if key.is_empty() || id.is_empty() || token.is_empty() {
-        return refuse(Refusal::MissingParameters, http::error(MISSING_PARAMETERS));
-    }
-    if *key != network.service.settings.key {
-        return refuse(Refusal::WrongKey, http::error(INVALID_KEY));
-    }
-    if id.len() > MAX_NAME_BYTES {
-        let text = format!("The id is longer than {MAX_NAME_BYTES} bytes");
-        return refuse(Refusal::IdTooLong, http::error(&text));
-    }
-    let connection = network.add(id);
-    let entered = network.service.registry.enter(id, token, connection.owner, address);
-    if matches!(entered, Entered::New { again: true } | Entered::After(_) | Entered::Taken) {
-        network.service.monitor.record_reconnect();
-    }
-    let mut figures = KeptFigures::default();
-    match entered {
-        Entered::New { .. } => greet(&connection),
-        // The socket connects even if it already has a successor itself, so that the messages that its client has
-        // sent are handled.
-        Entered::After(owner) => {
-            let rest = network.take_over(owner).await;
-            greet(&connection);
-            connection.inherit(&rest.outgoing);
-            figures = rest.figures;
-        }
-        Entered::Taken | Entered::Full => {
-            network.forget(&connection);
-            return if entered == Entered::Full {
-                refuse(Refusal::ServerFull, http::error(CONNECTION_LIMIT))
-            } else {
-                refuse(Refusal::IdTaken, Bytes::from_static(http::ID_TAKEN))
-            };
-        }
-    }
-    match network.connect(&connection, figures) {
-        Ok(()) => Ok(connection),
-        Err(error) => {
-            network.forget(&connection);
-            let text = match error {
-                ConnectError::TooManyClients(_) => http::error(CONNECTION_LIMIT),
-                error => http::error(&error.to_string()),
-            };
-            refuse(Refusal::Router, text)
-        }
-    }
-}
-
-/// Queues OPEN, before any other frame.
-fn greet(connection: &Connection) {
-    connection.push(http::OPEN, Credit::default());
 }
 
 /// A client's socket while it is open.

@@ -1,10 +1,11 @@
 //! The upgrade from a request to a WebSocket: the checks, and the stream without hyper's wrapper.
 
+use crate::admit::{self, Query, Refused};
 use crate::counts::{At, Refusal};
 use crate::guard::Socket;
 use crate::http::{self, Answer};
 use crate::network::Network;
-use crate::socket::{self, Query};
+use crate::socket;
 use crate::wire::{Outlet, Wire};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -14,7 +15,6 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 use tokio_tungstenite::WebSocketStream;
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Answers a request for a WebSocket, and serves the WebSocket in a new task.
-pub(crate) fn to_websocket<S>(
+pub(crate) async fn to_websocket<S>(
     network: &Rc<Network>,
     socket: &Arc<Socket>,
     mut request: Request<Incoming>,
@@ -50,18 +50,17 @@ where
             "pages of this origin cannot connect; allow the origin with --cors",
         );
     }
-    if service.draining.load(Relaxed) {
-        service.refuse(Refusal::Draining, address, "");
-        return http::plain(StatusCode::SERVICE_UNAVAILABLE, "the server drains; connect to another one");
-    }
     if !socket.count_against(address) {
         return http::plain(
             StatusCode::TOO_MANY_REQUESTS,
             "too many connections from this address; close some of them",
         );
     }
-    let mut query = query(request.uri().query().unwrap_or_default());
-    query.address = Some(address);
+    let query = query(request.uri().query().unwrap_or_default());
+    let admitted = match admit::admit(network, &query, address).await {
+        Err(Refused::Unavailable(text)) => return http::plain(StatusCode::SERVICE_UNAVAILABLE, text),
+        admitted => admitted,
+    };
     let upgrading = hyper::upgrade::on(&mut request);
     let (network, socket) = (Rc::clone(network), Arc::clone(socket));
     spawn_local(async move {
@@ -69,7 +68,7 @@ where
             && let Some(stream) = websocket::<S>(upgraded, network.service.settings.max_frame).await
         {
             socket.enter(At::WebSocket);
-            socket::serve(network, &socket, stream, query).await;
+            socket::serve(network, &socket, stream, admitted, address).await;
         }
     });
     let mut answer = Response::new(Full::default());
