@@ -291,6 +291,15 @@ impl Cluster {
         status
     }
 
+    /// The names of all machines as this one knows them, at most `limit`, in no order. Copying many takes the time of the
+    /// cluster's thread, about 0.1 s for a million: keep the list for a while. Empty after the stop.
+    pub async fn names(&self, limit: usize) -> Vec<String> {
+        let (sender, receiver) = oneshot::channel();
+        // An error means that the thread has ended; the receiver then says so.
+        let _ = self.0.commands.send(Command::Names(limit, sender));
+        receiver.await.unwrap_or_default()
+    }
+
     /// Whether claims can succeed now.
     pub fn is_joined(&self) -> bool {
         lock(&self.0.told.status).state == "joined"

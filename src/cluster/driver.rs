@@ -40,6 +40,8 @@ pub enum Command {
     Claim(String, String, u64, Reply),
     /// A claim has ended.
     Release(String, u64),
+    /// The names of all machines, at most so many.
+    Names(usize, oneshot::Sender<Vec<String>>),
     /// The machine takes no clients any more.
     Drain,
     /// The end. The sender is dropped when it is done.
@@ -490,6 +492,11 @@ impl<H: Host> Driver<H> {
             Command::Release(name, claim) => {
                 self.waiting.remove(&claim);
                 self.names.release(&name, claim);
+            }
+            Command::Names(limit, reply) => {
+                let names = self.directory.names().take(limit).map(|(name, ..)| name.to_owned());
+                // The host may have stopped waiting.
+                let _ = reply.send(names.collect());
             }
             Command::Drain => {
                 self.info.is_draining = true;
