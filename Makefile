@@ -20,6 +20,7 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -- -D warnings # the library without the features that the tests turn on
+	cargo clippy -p peerjs_server --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Runs corelane and its peers in alternating rounds, in 12 to 20 minutes on two cores. Writes target/bench/report.json,

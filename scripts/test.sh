@@ -33,6 +33,7 @@ suites() {
     "$1" verify soak-go "gcc go" soak_go
     "$1" verify conformance-original "node npm openssl" conformance_original
     "$1" verify scale "node npm" conformance scale.mjs
+    "$1" verify cluster "node npm chromium nats-server" cluster
     "$1" verify dashboards "go node npm openssl prometheus promtool nginx" dashboards
     "$1" verify instructions "valgrind" scripts/callgrind.sh
     "$1" verify elasticsearch "mvn javac" scripts/elasticsearch.sh
@@ -45,7 +46,16 @@ conformance() {
     cargo build --release -p peerjs_server || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     local server='["../../target/release/peerjs_server","--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"]'
-    (cd tests/conformance && SUITE=all SERVER_COMMAND=$server node --test "$@")
+    (cd tests/conformance && SUITE=${SUITE_PART:-all} SERVER_COMMAND=$server node --test "$@")
+}
+
+# Three servers as one, over NATS: the shared part with each client on the next server, then what is special to a cluster.
+cluster() {
+    local nats
+    for nats in 1 3; do
+        CLUSTER=$nats SUITE_PART=shared SKIPS=cluster-skips.json conformance conformance.mjs sockets.mjs browser.mjs || return 1
+    done
+    conformance cluster.mjs
 }
 
 # The Prometheus rules, the Grafana dashboard, and the files of packaging/ for servers.

@@ -4,6 +4,7 @@
 use crate::connection::Connection;
 use crate::counts::Refusal;
 use crate::http::{self, CONNECTION_LIMIT, INVALID_KEY, MISSING_PARAMETERS};
+use crate::membership::Claimed;
 use crate::network::Network;
 use crate::queue::Credit;
 use crate::registry::{Entered, Owner};
@@ -46,6 +47,9 @@ pub(crate) struct Entering {
     connection: Rc<Connection>,
     /// The socket of the same client that has to release the id first.
     after: Option<Owner>,
+    /// The client's token, and whether the id is claimed, in a cluster.
+    token: String,
+    is_claimed: bool,
     is_connected: bool,
 }
 
@@ -84,30 +88,56 @@ pub(crate) async fn admit(
     }
     if network.service.draining.load(Relaxed) {
         network.service.refuse(Refusal::Draining, address, id);
-        return Err(Refused::Unavailable("the server drains; connect to another one"));
+        return Err(Refused::Unavailable(http::DRAINS));
     }
     let connection = network.add(id);
     let entered = network.service.registry.enter(id, token, connection.owner, address);
     if matches!(entered, Entered::New { again: true } | Entered::After(_) | Entered::Taken) {
         network.service.monitor.record_reconnect();
     }
-    let entering = |after| Entering { network: Rc::clone(network), connection, after, is_connected: false };
+    let mut entering = Entering {
+        network: Rc::clone(network),
+        connection,
+        after: None,
+        token: token.clone(),
+        is_claimed: false,
+        is_connected: false,
+    };
     match entered {
-        Entered::New { .. } => Ok(entering(None)),
-        Entered::After(owner) => Ok(entering(Some(owner))),
-        // Dropped at once, because the registry has not entered it.
-        Entered::Full => {
-            drop(entering(None));
-            refuse(Refusal::ServerFull, http::error(CONNECTION_LIMIT))
-        }
-        Entered::Taken => {
-            drop(entering(None));
-            refuse(Refusal::IdTaken, Bytes::from_static(http::ID_TAKEN))
-        }
+        Entered::New { .. } => entering.claim(address).await?,
+        // The claim comes from the predecessor.
+        Entered::After(owner) => entering.after = Some(owner),
+        Entered::Full => return refuse(Refusal::ServerFull, http::error(CONNECTION_LIMIT)),
+        Entered::Taken => return refuse(Refusal::IdTaken, Bytes::from_static(http::ID_TAKEN)),
     }
+    Ok(entering)
 }
 
 impl Entering {
+    /// Claims the id for this machine, if it is one of several.
+    async fn claim(&mut self, address: IpAddr) -> Result<(), Refused> {
+        let service = &self.network.service;
+        let Some(membership) = service.membership.as_ref().filter(|_| !self.is_claimed) else {
+            return Ok(());
+        };
+        let id = &self.connection.id;
+        match membership.claim(id, &self.token).await {
+            Claimed::Owned(claim) => *self.connection.claim.borrow_mut() = Some(claim),
+            Claimed::Local => {}
+            Claimed::Taken => {
+                service.monitor.record_reconnect();
+                service.refuse(Refusal::IdTaken, address, id);
+                return Err(Refused::Text(Bytes::from_static(http::ID_TAKEN)));
+            }
+            Claimed::Refused(reason, text) => {
+                service.refuse(reason, address, id);
+                return Err(Refused::Unavailable(text));
+            }
+        }
+        self.is_claimed = true;
+        Ok(())
+    }
+
     /// Connects the client to the router once its predecessor, if there is one, has released the id. Queues OPEN before
     /// any other frame.
     pub(crate) async fn connect(mut self, address: IpAddr) -> Result<Rc<Connection>, Refused> {
@@ -116,6 +146,10 @@ impl Entering {
         // sent are handled.
         if let Some(owner) = self.after.take() {
             let rest = self.network.take_over(owner).await;
+            self.is_claimed = rest.claim.is_some();
+            *self.connection.claim.borrow_mut() = rest.claim;
+            // Without the predecessor's claim: it has lost it, or has never had one.
+            self.claim(address).await?;
             self.greet();
             self.connection.inherit(&rest.outgoing);
             figures = rest.figures;

@@ -2,6 +2,7 @@
 //! and the port's task share it. Both run on one thread, so cells suffice and no lock is needed. `Connections` gives
 //! each connection a token (index and generation), so that an event for a removed connection finds nothing.
 
+use crate::membership::Claim;
 use crate::queue::{Credit, Queue};
 use crate::registry::Owner;
 use crate::wire::Wire;
@@ -26,6 +27,8 @@ pub(crate) struct Rest {
     pub(crate) outgoing: Queue,
     /// The figures of the old socket's client.
     pub(crate) figures: KeptFigures,
+    /// The machine's claim of the id in a cluster.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// What the socket's task does next.
@@ -39,6 +42,8 @@ pub(crate) enum State {
     Replaced,
     /// Stop reading, settle, free the id, and close: the server drains.
     Draining,
+    /// Write the queue and ID-TAKEN, then close: another machine has the id for another client.
+    Taken,
     /// Drop the socket without a closing frame, because the client does not read or the connection is lost.
     Aborted,
 }
@@ -49,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) owner: Owner,
     /// The client in the router, while it is connected there.
     pub(crate) client: Cell<Option<ClientId>>,
+    /// The machine's claim of the id in a cluster. Its drop releases the id.
+    pub(crate) claim: RefCell<Option<Claim>>,
     /// Time of the last frame of any kind, initially of the connect. In raw ticks.
     pub(crate) heard_at: Cell<Stamp>,
     /// Time of the last message of the client or for it, initially of the connect. In raw ticks.
@@ -148,11 +155,12 @@ impl Connection {
         }
     }
 
-    /// Hands the unwritten frames and the client's figures to the successor, if there is one.
+    /// Hands the unwritten frames, the client's figures and the claim to the successor. Without one the claim ends.
     pub(crate) fn hand_over(&self, figures: &KeptFigures) {
+        let claim = self.claim.take();
         if let Some(successor) = self.successor.take() {
             // An error means that the successor is already gone.
-            let _ = successor.send(Rest { outgoing: self.outgoing.take(), figures: *figures });
+            let _ = successor.send(Rest { outgoing: self.outgoing.take(), figures: *figures, claim });
         }
     }
 
@@ -215,6 +223,7 @@ impl Connections {
             id,
             owner: Owner { thread, connection: token },
             client: Cell::new(None),
+            claim: RefCell::new(None),
             heard_at: Cell::new(Stamp::default()),
             active_at: Cell::new(Stamp::default()),
             pinged_at: Cell::new(Stamp::default()),

@@ -26,6 +26,7 @@ macro_rules! labelled {
 
 labelled! {
     /// Why a connection or client was refused.
+    #[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "some reasons are a cluster's"))]
     Refusal {
         MissingParameters = "missing_parameters",
         WrongKey = "wrong_key",
@@ -55,6 +56,10 @@ labelled! {
         FrameTooLarge = "frame_too_large",
         /// The server drains.
         Draining = "draining",
+        /// More clients connect than the cluster takes at once.
+        ClusterBusy = "cluster_busy",
+        /// NATS is unreachable (`--cluster_without refuse`).
+        ClusterUnavailable = "cluster_unavailable",
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) const ID_TAKEN: &[u8] = br#"{"type":"ID-TAKEN","payload":{"msg":"ID i
 pub(crate) const MISSING_PARAMETERS: &str = "No id, token, or key supplied to websocket server";
 pub(crate) const INVALID_KEY: &str = "Invalid key provided";
 pub(crate) const CONNECTION_LIMIT: &str = "Server has reached its concurrent user limit";
+pub(crate) const DRAINS: &str = "the server drains; connect to another one";
 const DESCRIPTION: &str = r#"{"name":"PeerJS Server","description":"A server side element to broker connections between PeerJS clients.","website":"https://peerjs.com/"}"#;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -120,7 +121,7 @@ where
     let Some(rest) = below(request.uri().path(), &settings.path) else { return not_found() };
     let mut answer = match *request.method() {
         Method::OPTIONS => preflight(request.headers()),
-        Method::GET | Method::HEAD => page(network, rest),
+        Method::GET | Method::HEAD => page(network, rest).await,
         _ => not_found(),
     };
     allow_origin(settings, request.headers(), answer.headers_mut());
@@ -135,7 +136,7 @@ fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
     (inside && start.eq_ignore_ascii_case(base)).then(|| rest.trim_start_matches('/'))
 }
 
-fn page(network: &Network, rest: &str) -> Answer {
+async fn page(network: &Network, rest: &str) -> Answer {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {
         return answer(StatusCode::OK, JSON, DESCRIPTION);
@@ -146,8 +147,11 @@ fn page(network: &Network, rest: &str) -> Answer {
         }
         Some((_, page)) if page.eq_ignore_ascii_case("peers") => {
             if network.service.settings.allow_discovery {
-                let ids = serde_json::Value::from(network.service.registry.ids());
-                answer(StatusCode::OK, JSON, ids.to_string())
+                let ids = match &network.service.membership {
+                    Some(membership) => membership.ids(&network.service.registry).await.to_string(),
+                    None => serde_json::Value::from(network.service.registry.ids()).to_string(),
+                };
+                answer(StatusCode::OK, JSON, ids)
             } else {
                 plain(StatusCode::UNAUTHORIZED, "Unauthorized")
             }

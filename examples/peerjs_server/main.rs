@@ -11,6 +11,7 @@
 //! | `registry`, `address` | who has which id, and the addresses of clients |
 //! | `door`, `counts`, `log` | the monitor's HTTP door, refusals and the log |
 //! | `exports` | the exporters to Elasticsearch and OpenTelemetry |
+//! | `membership` | ids and figures in a cluster of several machines |
 //! | `drain` | closes the clients before a stop |
 //! | `memory` | returns the memory of a flood to the system |
 
@@ -26,6 +27,8 @@ mod guard;
 mod http;
 mod listen;
 mod log;
+#[cfg_attr(not(feature = "cluster"), path = "membership_off.rs")]
+mod membership;
 mod memory;
 mod network;
 mod options;
@@ -128,6 +131,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         listening.listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let counts = Counts::new(&measured).map_err(|error| Failure::system("cannot count refusals", error))?;
     let settings = options.settings(&config);
+    let membership = options.membership.join(&router)?;
     let service = Arc::new(Service {
         registry: Registry::new(options::concurrent_limit(&config) as usize),
         threads: senders,
@@ -140,7 +144,11 @@ fn run(options: &Options) -> Result<(), Failure> {
         most_open: AtomicU64::new(0),
         listeners_down: AtomicU64::new(0),
         draining: AtomicBool::new(false),
+        membership,
     });
+    if let Some(membership) = &service.membership {
+        membership.watch(&service);
+    }
 
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
@@ -164,6 +172,9 @@ fn run(options: &Options) -> Result<(), Failure> {
     for thread in threads {
         // The panic hook has logged a panic of the thread; the stop continues.
         let _ = thread.join();
+    }
+    if let Some(membership) = &service.membership {
+        membership.stop();
     }
     router.stop();
     exports.stop();
@@ -337,6 +348,9 @@ impl Signals {
 /// Makes all network threads close their clients. Returns once all are closed, after `time`, or on a second signal.
 async fn drain_all(service: &Service, time: Duration, signals: &mut Signals) {
     service.draining.store(true, Relaxed);
+    if let Some(membership) = &service.membership {
+        membership.drain();
+    }
     tracing::info!(clients = service.registry.len(), seconds = time.as_secs(), "draining");
     let (drained, mut all_drained) = mpsc::unbounded_channel();
     for commands in &service.threads {

@@ -8,6 +8,7 @@ use crate::counts::{Counts, Refusal};
 use crate::drain;
 use crate::http;
 use crate::listen;
+use crate::membership::{self, Membership};
 use crate::options::Settings;
 use crate::queue::Credit;
 use crate::receive;
@@ -56,6 +57,8 @@ pub(crate) struct Service {
     pub(crate) listeners_down: AtomicU64,
     /// Whether the server drains: it accepts no further client.
     pub(crate) draining: AtomicBool,
+    /// In a cluster of several machines.
+    pub(crate) membership: Option<Membership>,
 }
 
 impl Service {
@@ -69,6 +72,9 @@ impl Service {
     pub(crate) fn is_unready(&self) -> Option<&'static str> {
         if self.draining.load(Relaxed) {
             return Some("the server drains");
+        }
+        if let Some(why) = self.membership.as_ref().and_then(Membership::is_unready) {
+            return Some(why);
         }
         if self.listeners_down.load(Relaxed) > 0 {
             return Some("a listener is down");
@@ -89,6 +95,13 @@ pub(crate) fn shown(id: &str) -> &str {
 pub(crate) enum Command {
     /// Close the socket of a client whose id belongs to another socket, and hand over the unwritten frames.
     Release(u64, oneshot::Sender<Rest>),
+    /// Close the socket of a client whose id another machine has: for another client, or for the same one.
+    #[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "of a cluster"))]
+    Lose {
+        connection: u64,
+        claim: u64,
+        is_taken: bool,
+    },
     /// Close all clients within this time, and report when no socket is left.
     Drain(Duration, mpsc::UnboundedSender<()>),
     Stop,
@@ -137,9 +150,13 @@ impl Thread {
             let accepting = spawn_local(accept(Rc::clone(&network), self.listener, self.address));
             spawn_local(receive::run(Rc::clone(&network), port));
             spawn_local(close_silent_clients(Rc::clone(&network)));
+            spawn_local(membership::catch_up(Rc::clone(&network)));
             while let Some(command) = self.commands.recv().await {
                 match command {
                     Command::Release(connection, done) => network.release(connection, done),
+                    Command::Lose { connection, claim, is_taken } => {
+                        network.lose(connection, claim, is_taken);
+                    }
                     Command::Drain(time, drained) => {
                         spawn_local(drain::run(Rc::clone(&network), time, drained));
                     }
@@ -257,6 +274,20 @@ impl Network {
         if let Some(connection) = connection {
             connection.successor.replace(Some(done));
             connection.end(State::Replaced, "replaced by a new socket of the same client");
+        }
+    }
+
+    /// Closes the socket of a client whose id this machine has lost. A later claim of the id is not lost.
+    fn lose(&self, token: u64, claim: u64, is_taken: bool) {
+        let connection = self.connections.borrow().get(token).cloned();
+        let is_lost = |one: &Rc<Connection>| one.claim.borrow().as_ref().is_some_and(|held| held.lose(claim));
+        if let Some(connection) = connection.filter(is_lost) {
+            if is_taken {
+                connection.end(State::Taken, "another client has the id, on another machine");
+            } else {
+                connection
+                    .end(State::Replaced, "replaced by a new socket of the same client, on another machine");
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use crate::address::Proxies;
 use crate::exports::ExportOptions;
 use crate::file::ConfigFile;
 use crate::log;
+use crate::membership::MembershipOptions;
 use crate::values::{MonitorAddress, log_format, log_level, monitor_address, number, origin, report_format};
 use crate::values::{router_setting, writable};
 use clap::parser::ValueSource;
@@ -22,6 +23,8 @@ use tracing::level_filters::LevelFilter;
 /// Largest message that is planned to fit a ring's record, with its sender's name and header. In bytes; larger
 /// messages become out-of-line payloads.
 const LARGEST_IN_RING: u64 = (64 << 10) + 1024;
+/// Default of `--drain_seconds` in a cluster.
+const DRAIN_SECONDS: u64 = 10;
 
 /// A PeerJS-compatible signaling server that measures every message.
 #[derive(Debug, Parser)]
@@ -106,10 +109,13 @@ pub(crate) struct Options {
     socket_timeout: u64,
 
     /// On SIGTERM, close the clients over this time instead of at once, idle ones first, so that they connect to
-    /// another server. A second signal ends the drain. 0: no drain.
-    #[arg(long = "drain_seconds", alias = "drain-seconds", value_name = "SECONDS", default_value = "0")]
+    /// another server. A second signal ends the drain. 0: no drain. Default: 0, or 10 in a cluster.
+    #[arg(long = "drain_seconds", alias = "drain-seconds", value_name = "SECONDS")]
     #[arg(value_parser = number(0, 3600, " seconds"), allow_negative_numbers = true)]
-    drain_seconds: u64,
+    drain_seconds: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) membership: MembershipOptions,
 
     /// Log events of this level and above to stderr: error, warn, info, debug or trace; or "off".
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
@@ -239,7 +245,8 @@ impl Options {
 
     /// The time that a drain takes; zero for no drain.
     pub(crate) fn drain_time(&self) -> Duration {
-        Duration::from_secs(self.drain_seconds)
+        let default = if self.membership.is_on() { DRAIN_SECONDS } else { 0 };
+        Duration::from_secs(self.drain_seconds.unwrap_or(default))
     }
 
     /// The path with a slash at both ends.
@@ -308,7 +315,9 @@ impl Options {
         };
         // The default sizes depend on the largest message and on the number of clients, wherever these are set.
         let limits = apply(self.defaults())?;
-        let config = apply(sized_for(self.defaults(), &limits))?;
+        let mut config = apply(sized_for(self.defaults(), &limits))?;
+        // The gateway to the other machines is one more port.
+        config.router.max_ports += u32::from(self.membership.is_on());
         config.validate().map_err(Failure::configuration)?;
         Ok(config)
     }

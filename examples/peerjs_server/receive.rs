@@ -47,6 +47,8 @@ fn hand_out(network: &Network, event: Event<'_>, now: Stamp, unwritten: &mut Vec
             if let Some(connection) = connection(token) {
                 network.release_name(&connection);
                 network.service.registry.leave(&connection.id, connection.owner);
+                // Nobody reaches the client any more, although its socket stays open.
+                connection.claim.replace(None);
             }
         }
         Event::Close { token, .. } => {

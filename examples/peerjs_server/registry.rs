@@ -115,6 +115,19 @@ impl Registry {
         }
     }
 
+    /// The owner of an id.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn owner(&self, id: &str) -> Option<Owner> {
+        self.lock().by_id.get(id).map(|entry| entry.owner)
+    }
+
+    /// The token of the client of this socket, while the id belongs to the socket.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn token(&self, id: &str, owner: Owner) -> Option<String> {
+        let entries = self.lock();
+        entries.by_id.get(id).filter(|entry| entry.owner == owner).map(|entry| entry.token.clone())
+    }
+
     /// The ids in use, oldest first.
     pub(crate) fn ids(&self) -> Vec<String> {
         let entries = self.lock();

@@ -205,6 +205,10 @@ impl Session<'_> {
                 return Poll::Ready(End::Close(None, None));
             }
             State::Draining => return self.poll_drain(context),
+            State::Taken => {
+                let _ = self.poll_write(context);
+                return Poll::Ready(End::Close(None, Some(Bytes::from_static(http::ID_TAKEN))));
+            }
             State::Aborted => return Poll::Ready(End::Drop),
         }
         if let Poll::Ready(end) = self.poll_read(context) {

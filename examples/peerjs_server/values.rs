@@ -80,6 +80,34 @@ fn choose<T: Copy>(option: &str, name: &str, all: &[(&str, T)]) -> Result<T, Str
     })
 }
 
+/// The address of a nats-server. It must not have a user or a password, because other users of this machine see the
+/// command line.
+#[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "an option of a cluster"))]
+pub(crate) fn nats_address(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    let is_right = uri.is_some_and(|uri| {
+        let is_host =
+            uri.authority().is_some_and(|one| !one.host().is_empty() && !one.as_str().contains('@'));
+        matches!(uri.scheme_str(), Some("nats" | "tls"))
+            && is_host
+            && uri.path() == "/"
+            && uri.query().is_none()
+    });
+    if is_right {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    Err("allowed: an address such as nats://nats.example:4222 or tls://nats.example, without a user; credentials come \
+         from a file (--cluster_credentials)"
+        .to_owned())
+}
+
+/// What `--cluster_without` says.
+#[cfg(feature = "cluster")]
+pub(crate) fn without(text: &str) -> Result<crate::membership::Without, String> {
+    use crate::membership::Without;
+    choose("cluster_without", text, &[("local", Without::Local), ("refuse", Without::Refuse)])
+}
+
 pub(crate) fn log_level(text: &str) -> Result<LevelFilter, String> {
     choose("log", text, &log::LEVELS)
 }
@@ -141,6 +169,18 @@ mod tests {
         assert!(monitor_address("off").unwrap().0.is_none());
         for wrong in ["9090", ":9090", "nonsense", "localhost:http"] {
             monitor_address(wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_address_of_nats_has_no_secret() {
+        for right in ["nats://127.0.0.1:4222", "tls://nats.example"] {
+            assert_eq!(nats_address(right).as_deref(), Ok(right));
+        }
+        for wrong in
+            ["", "nats.example:4222", "nats://user:secret@a.example", "http://a.example", "nats://a/b"]
+        {
+            assert!(nats_address(wrong).unwrap_err().contains("allowed"), "{wrong}");
         }
     }
 }

@@ -78,7 +78,7 @@ async function openPeer(server, id) {
         });
         peer.on("open", resolve);
       }),
-    { id, port: server.port },
+    { id, port: server.next().port },
   );
   const assigned = await within(opened, `a Peer called ${id}`, PATIENCE);
   if (id) assert.equal(assigned, id);

@@ -4,6 +4,8 @@
 //   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in
 //   SUITE           "shared" (what npm's PeerServer does as well) or "all" (corelane's own behaviour too)
 //   SKIPS           a JSON file with names of tests that this server skips, each with the reason; may be unset
+//   CLUSTER         unset, or how many nats-servers (1 or 3): each server is then three of them as one, and each client
+//                   and request goes to the next of the three
 //
 // Nothing here measures time. WAIT only limits how long a hung server can delay the run.
 
@@ -12,9 +14,10 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import http from "node:http";
 import https from "node:https";
+import { createInterface } from "node:readline";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -186,7 +189,7 @@ function commandLine(ports, options) {
 }
 
 /** Starts a child process. `output()` and `errors()` return its output; `ended` is a promise of `{ code, signal }`. */
-function launch(ports, options, { unread = false, descriptors, environment = {} } = {}) {
+function launch(ports, options, { unread = false, descriptors, environment = {}, lines } = {}) {
   let [program, ...args] = commandLine(ports, options);
   if (descriptors) {
     args = ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...args];
@@ -200,6 +203,8 @@ function launch(ports, options, { unread = false, descriptors, environment = {} 
       printed[stream] = (printed[stream] + text).slice(-20_000);
     });
   }
+  // The whole log, line by line.
+  if (lines) createInterface({ input: child.stderr }).on("line", (line) => lines.push(line));
   running.add(child);
   const ended = new Promise((resolve) => {
     // Use "close" instead of "exit": all output has been read by then.
@@ -238,9 +243,29 @@ export async function refusedStart(t, options, ports, environment) {
 /**
  * Starts a server that answers, and ends it after the test `t`. `options` are command line options without dashes; null
  * removes one. `how`: `unread` (its output is not read), `descriptors` (limit of open descriptors), `secure` (TLS), `ports` (those
- * of a server before it).
+ * of a server before it), `lines` (an array for the lines of its log). With CLUSTER, starts three as one.
  */
 export async function startServer(t, options = {}, how = {}) {
+  return process.env.CLUSTER ? startThree(t, options, how) : startOne(t, options, how);
+}
+
+let sharedNats;
+
+/** Starts three servers as one, with nats-servers that all tests of a file share. Each cluster has a name of its own. */
+async function startThree(t, options, how) {
+  const { startNats } = await import("./nats.mjs");
+  sharedNats ??= startNats({ after }, { count: Number(process.env.CLUSTER) });
+  const nats = await sharedNats;
+  const cluster = { cluster: nats.urls, cluster_name: randomUUID(), ...options };
+  const start = (machine) => startOne(t, { machine, ...cluster }, how);
+  const [first, ...others] = await Promise.all(["a", "b", "c"].map(start));
+  for (const server of [first, ...others]) await server.inCluster(3);
+  first.others = others;
+  return first;
+}
+
+/** Starts one server. */
+export async function startOne(t, options = {}, how = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const [port, monitor] = how.ports ?? (await freePorts(2));
     const program = launch({ port, monitor }, options, how);
@@ -258,6 +283,9 @@ class Server {
   #program;
   #closers = [];
   #ended = false;
+  #turn = 0;
+  /** The other servers of a cluster that the tests take for one. */
+  others = [];
 
   constructor(program, port, monitor, { path = "/", key = "peerjs" }, { secure = false }) {
     this.#program = program;
@@ -278,6 +306,23 @@ class Server {
       return answer?.status === 200;
     });
     return !failed();
+  }
+
+  /** Waits until the server has a link to each other of `machines`. */
+  async inCluster(machines) {
+    await eventually(`links to ${machines - 1} machines`, async () => {
+      const answer = await get(this.monitor, "/api/cluster").catch(() => null);
+      const links = answer?.status === 200 ? JSON.parse(answer.text).links : [];
+      return links.filter((link) => link.up).length >= machines - 1;
+    });
+  }
+
+  /** The server for the next client: itself, or each of a cluster in turn. */
+  next() {
+    const all = [this, ...this.others];
+    this.#turn += 1;
+    const server = all[this.#turn % all.length];
+    return Object.assign(server, { path: this.path, key: this.key });
   }
 
   get pid() {
@@ -301,7 +346,7 @@ class Server {
   }
 
   get(path, headers) {
-    return get(this.port, path, headers);
+    return get(this.next().port, path, headers);
   }
 
   /** Registers `close` to be called before the process is ended, so that the server can exit by itself. */
@@ -311,6 +356,7 @@ class Server {
 
   /** Closes every client, then ends the process. */
   async stop() {
+    await Promise.all(this.others.map((server) => server.stop()));
     await Promise.allSettled(this.#closers.splice(0).map((close) => close()));
     return end(this.#program);
   }
@@ -321,8 +367,18 @@ class Server {
     return within(this.#program.ended, "the server to end after SIGTERM");
   }
 
+  /** Sends SIGKILL, and waits for the end. */
+  async kill() {
+    this.#program.child.kill("SIGKILL");
+    return within(this.#program.ended, "the server to end after SIGKILL");
+  }
+
   /** Opens a WebSocket with this query, whether or not the server accepts it. */
   async dial(query, options = {}) {
+    return this.next().dialHere(query, options);
+  }
+
+  async dialHere(query, options) {
     const url = `${this.secure ? "wss" : "ws"}://${HOST}:${this.port}${this.path}peerjs?${new URLSearchParams(query)}`;
     const socket = new Socket(new WebSocket(url, { perMessageDeflate: false, rejectUnauthorized: false, ...options }));
     this.onStop(() => socket.ws.terminate());
@@ -358,9 +414,11 @@ class Server {
 
   /** The samples of the monitor's exposition: `[{ name, labels, value }]`. */
   async metrics() {
-    const answer = await get(this.monitor, "/metrics");
-    assert.equal(answer.status, 200);
-    return readExposition(answer.text);
+    const answers = await Promise.all([this, ...this.others].map(({ monitor }) => get(monitor, "/metrics")));
+    return answers.flatMap((answer) => {
+      assert.equal(answer.status, 200);
+      return readExposition(answer.text);
+    });
   }
 
   async stats() {

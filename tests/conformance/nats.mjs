@@ -156,6 +156,14 @@ class Nats {
     return all.flatMap((account) => account.stream_detail ?? []).map((one) => one.name);
   }
 
+  /** Loses all that is stored: stops all servers, removes their files, and starts them again. */
+  async forget() {
+    await Promise.all(this.nodes.map((node) => node.kill()));
+    for (const node of this.nodes) rmSync(join(this.folder, node.name), { recursive: true, force: true });
+    this.nodes.forEach((node) => node.start());
+    await this.ready();
+  }
+
   async stop() {
     await Promise.all(this.nodes.map((node) => node.kill()));
     rmSync(this.folder, { recursive: true, force: true });

@@ -1,0 +1,484 @@
+// Three servers as one, over real nats-servers: ids, take-over, holds and order across machines, restarts, and what happens
+// while a server or NATS is gone. Specific to corelane; runs with SUITE=all only. README.md describes how to run it.
+//
+// After each test every id had at most one owner at any instant, and the figures of every machine add up. Times are only
+// compared with the ones that docs/cluster.md states.
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { eventually, get, nothingBefore, own, refusedStart, within } from "./harness.mjs";
+import { isReady, Machines, startChatter } from "./machines.mjs";
+import { startNats } from "./nats.mjs";
+
+const TAKEN = { type: "ID-TAKEN", payload: { msg: "ID is taken" } };
+const NAMES = ["a", "b", "c"];
+/** The ids of a machine that is gone are free after this time. */
+const FREE_AFTER = 31_000;
+/** Longer than a lease. */
+const LONG = 35_000;
+const SHORT = 10_000;
+
+/** A test on three machines with `count` nats-servers. At its end it asserts what always holds. */
+function check(name, { count = 1, machines: started = NAMES, options = {} }, run) {
+  test(`${name} (${count} NATS)`, { timeout: 240_000, skip: !own }, async (t) => {
+    const nats = await startNats(t, { count });
+    const machines = new Machines(t, nats, options);
+    await Promise.all(started.map((machine) => machines.start(machine)));
+    await machines.linked();
+    try {
+      await run(t, machines, nats, ...started.map((machine) => machines.all.get(machine)));
+    } catch (error) {
+      t.diagnostic(await machines.describe());
+      throw error;
+    }
+    await machines.assertFiguresAddUp();
+    t.diagnostic(`${machines.assertSingleOwners()} claims`);
+  });
+}
+
+/** Asserts that each of these clients reaches each other. */
+async function allReach(...clients) {
+  for (const from of clients) for (const to of clients) if (from !== to) await reaches(from, to);
+}
+
+/** Sends messages until one arrives: the recipient's id may not be known yet on the sender's machine, or be held. */
+async function reaches(from, to, limit) {
+  const payload = randomUUID();
+  const arrived = (async () => {
+    while ((await to.nextOf("OFFER")).payload !== payload);
+  })();
+  arrived.catch(() => {});
+  from.send({ type: "OFFER", dst: to.id, payload });
+  await within(arrived, `${from.id} to reach ${to.id}`, limit);
+}
+
+/** Joins as soon as the server takes the client. A refusal must be ID-TAKEN or a status of HTTP. */
+function joinWhenFree(server, id, credentials, limit) {
+  return eventually(
+    `${id} to be free`,
+    async () => {
+      const socket = await server.attempt(id, credentials).catch(() => null);
+      const greeting = await socket?.next().catch(() => null);
+      if (greeting?.type === "OPEN") return socket;
+      if (greeting) assert.deepEqual(greeting, TAKEN);
+      socket?.ws.terminate();
+      await sleep(200);
+      return null;
+    },
+    limit,
+  );
+}
+
+/** Sends `count` messages, at most `ahead` of those that have arrived, and asserts that all arrive in order. */
+async function stream(from, to, count, ahead) {
+  let received = 0;
+  const receiving = (async () => {
+    for (; received < count; received += 1) {
+      const message = await to.nextOf("CANDIDATE");
+      if (message.payload !== received) assert.fail(`${message.payload} arrived instead of ${received}`);
+    }
+  })();
+  receiving.catch(() => {});
+  for (let sent = 0; sent < count; sent += 1) {
+    while (sent - received >= ahead) await Promise.race([sleep(1), receiving]);
+    from.send({ type: "CANDIDATE", dst: to.id, payload: sent });
+  }
+  await receiving;
+}
+
+for (const count of [1, 3]) {
+  describe(`three machines, ${count} NATS`, { concurrency: 2 }, () => {
+    check("ids, messages and the list of clients are those of all", { count, options: { allow_discovery: true } }, async (t, machines, nats, a, b, c) => {
+      const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join('cleo & "žluťoučký" 🦄\n')];
+      await allReach(ann, ben, cleo);
+      for (const server of [b, c]) {
+        const other = await server.attempt("ann");
+        assert.deepEqual(await other.next(), TAKEN);
+        await other.closed();
+      }
+      await eventually("all to be listed everywhere", async () => {
+        const lists = await Promise.all([a, b, c].map(async (server) => JSON.parse((await server.get("/peerjs/peers")).text)));
+        return lists.every((list) => String(list.sort()) === String(["ann", "ben", cleo.id].sort()));
+      });
+      await ann.close();
+      const second = await joinWhenFree(b, "ann");
+      await allReach(second, ben, cleo);
+    });
+
+    check("a client that comes back with its token on another machine takes over", { count }, async (t, machines, nats, a, b, c) => {
+      const token = randomUUID();
+      const ben = await b.join("ben");
+      let ann = await a.join("ann", { token });
+      for (const server of [b, c, a, b, a, c]) {
+        const next = await server.join("ann", { token });
+        await ann.closed();
+        assert.ok(!ann.unread.some(({ type }) => type === "ID-TAKEN"));
+        ann = next;
+        await allReach(ann, ben);
+      }
+      const other = await a.attempt("ann");
+      assert.deepEqual(await other.next(), TAKEN);
+    });
+
+    check("what is sent while a client moves arrives once and in order", { count }, async (t, machines, nats, a, b, c) => {
+      const token = randomUUID();
+      const ben = await b.join("ben");
+      const sockets = [await a.join("ann", { token })];
+      let sent = 0;
+      const sending = setInterval(() => {
+        ben.send({ type: "CANDIDATE", dst: "ann", payload: sent });
+        sent += 1;
+      }, 2);
+      t.after(() => clearInterval(sending));
+      for (const server of [c, a, b, c]) {
+        await sleep(200);
+        sockets.push(await server.join("ann", { token }));
+      }
+      await sleep(200);
+      clearInterval(sending);
+      const numbers = () => sockets.flatMap(({ unread }) => unread.filter(({ type }) => type === "CANDIDATE").map(({ payload }) => payload));
+      await eventually("the last one", () => numbers().includes(sent - 1));
+      const arrived = numbers();
+      assert.deepEqual(arrived, [...new Set(arrived)].sort((x, y) => x - y), "in order over all sockets, none twice");
+      t.diagnostic(`${sent} sent, ${arrived.length} arrived over ${sockets.length} sockets`);
+      assert.ok(arrived.length >= sent * 0.95, `${arrived.length} of ${sent}`);
+    });
+
+    check("a message for an absent client is held, then delivered anywhere or answered with EXPIRE", { count, options: { expire_timeout: 2000 } }, async (t, machines, nats, a, b, c) => {
+      const ann = await a.join("ann");
+      for (const [index, server] of [b, c, a].entries()) {
+        const id = `late ${index}`;
+        for (const payload of [1, 2, 3]) ann.send({ type: "OFFER", dst: id, payload });
+        await sleep(100);
+        const late = await server.join(id);
+        assert.deepEqual((await late.nextMany(3)).map(({ payload }) => payload), [1, 2, 3]);
+        await reaches(late, ann);
+      }
+      ann.send({ type: "OFFER", dst: "nobody", payload: 1 });
+      assert.deepEqual(await ann.nextOf("EXPIRE"), { type: "EXPIRE", src: "nobody", dst: "ann" });
+    });
+
+    check("100,000 messages keep their order across machines", { count }, async (t, machines, nats, a, b, c) => {
+      const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+      await allReach(ann, ben, cleo);
+      await Promise.all([stream(ann, ben, 40_000, 100), stream(ben, cleo, 30_000, 100), stream(cleo, ann, 30_000, 100)]);
+    });
+
+    check("a rolling restart lets calls be set up", { count }, async (t, machines) => {
+      const calls = new Calls(machines);
+      await calls.start(6);
+      for (const name of NAMES) {
+        await sleep(1_500);
+        const { code, signal } = await machines.all.get(name).terminate();
+        assert.deepEqual({ code, signal }, { code: 0, signal: null });
+        await machines.start(name);
+        await machines.linked();
+      }
+      await sleep(1_000);
+      const { made, repeated } = await calls.stop();
+      t.diagnostic(`${made} calls, ${repeated} tried again`);
+      assert.ok(made > 100, `${made} calls`);
+      // Each of the 12 clients was moved once; a call that it was in may need a second try.
+      assert.ok(repeated <= 24, `${repeated} of ${made} calls were tried again`);
+    });
+
+    check("a server is killed: its ids come free, the others go on", { count }, async (t, machines, nats, a, b, c) => {
+      const token = randomUUID();
+      const [ben, cleo] = [await b.join("ben"), await c.join("cleo")];
+      await a.join("ann", { token });
+      await a.join("dan");
+      const chatters = [await startChatter(b, "b"), await startChatter(c, "c")];
+      await machines.kill("a");
+      const at = Date.now();
+      // The same client need not wait.
+      const ann = await joinWhenFree(b, "ann", { token }, 5_000);
+      await allReach(ann, ben, cleo);
+      const dan = await joinWhenFree(c, "dan", {}, FREE_AFTER + 5_000);
+      const took = Date.now() - at;
+      t.diagnostic(`free after ${took} ms`);
+      assert.ok(took <= FREE_AFTER, `the id was free after ${took} ms`);
+      await allReach(ann, ben, cleo, dan);
+      for (const chatter of chatters) t.diagnostic(JSON.stringify(await chatter.stop()));
+      await machines.start("a");
+      await machines.linked();
+      await allReach(await machines.all.get("a").join("emil"), ann, dan);
+    });
+
+    for (const [what, time] of [["10 s", SHORT], ["longer than the lease", LONG]]) {
+      check(`a server is paused for ${what}`, { count }, async (t, machines, nats, a, b, c) => {
+        const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+        const chatters = [await startChatter(b, "b"), await startChatter(c, "c")];
+        await allReach(ann, ben, cleo);
+        machines.pause("a");
+        const start = Date.now();
+        let other = null;
+        if (time > FREE_AFTER) other = await joinWhenFree(b, "ann", {}, time);
+        await sleep(Math.max(0, start + time - Date.now()));
+        machines.resume("a");
+        if (other) {
+          // The one that waited for a dead machine's id has it; the one that slept is told so.
+          assert.deepEqual(await ann.nextOf("ID-TAKEN"), TAKEN);
+          await ann.closed();
+          await machines.linked();
+          await allReach(other, ben, cleo);
+          await allReach(await a.join("anew"), other, ben);
+        } else {
+          await machines.linked();
+          await allReach(ann, ben, cleo);
+        }
+        for (const chatter of chatters) t.diagnostic(JSON.stringify(await chatter.stop()));
+      });
+
+      check(`NATS is paused for ${what}`, { count }, async (t, machines, nats, a, b, c) => {
+        const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+        const chatters = [await startChatter(a, "a"), await startChatter(b, "b"), await startChatter(c, "c")];
+        await allReach(ann, ben, cleo);
+        const before = chatters.map((chatter) => chatter.quantile(0.99));
+        const together = machines.cutOff();
+        nats.nodes.forEach((node) => node.pause());
+        await sleep(time);
+        nats.nodes.forEach((node) => node.resume());
+        await machines.linked();
+        together();
+        // Nobody has lost an id: nobody could claim one.
+        assert.ok([ann, ben, cleo].every(({ isOpen }) => isOpen));
+        await allReach(ann, ben, cleo);
+        for (const [index, chatter] of chatters.entries()) {
+          t.diagnostic(`p99 before ${before[index]}, ${JSON.stringify(await chatter.stop())}`);
+        }
+      });
+    }
+
+    check("all NATS are killed: local clients notice nothing, and it goes on by itself", { count }, async (t, machines, nats, a, b, c) => {
+      const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+      const chatters = [await startChatter(a, "a"), await startChatter(b, "b"), await startChatter(c, "c")];
+      await allReach(ann, ben, cleo);
+      const together = machines.cutOff();
+      await Promise.all(nats.nodes.map((node) => node.kill()));
+      await sleep(4_000);
+      // Held for the other machine until NATS is back, or answered.
+      ann.send({ type: "OFFER", dst: "ben", payload: "meanwhile" });
+      const answer = await Promise.race([ben.nextOf("OFFER"), ann.nextOf("EXPIRE")]).catch(() => null);
+      t.diagnostic(`meanwhile: ${JSON.stringify(answer)}`);
+      nats.nodes.forEach((node) => node.start());
+      await nats.ready();
+      await machines.linked();
+      together();
+      await allReach(ann, ben, cleo);
+      await allReach(await a.join("dan"), await b.join("emil"));
+      for (const chatter of chatters) t.diagnostic(JSON.stringify(await chatter.stop()));
+    });
+  });
+}
+
+describe("NATS as a cluster", { concurrency: 2 }, () => {
+  check("its leader is killed, and comes back", { count: 3 }, async (t, machines, nats, a, b, c) => {
+    const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+    const chatters = [await startChatter(a, "a"), await startChatter(b, "b"), await startChatter(c, "c")];
+    await allReach(ann, ben, cleo);
+    const streams = await nats.streams();
+    for (const stream of streams) {
+      const leader = (await nats.leaderOf(stream)) ?? (await nats.leader());
+      await leader.kill();
+      const at = Date.now();
+      const dan = await joinWhenFree(a, `dan ${stream}`, {}, 30_000);
+      t.diagnostic(`${stream}: a new id after ${Date.now() - at} ms`);
+      await machines.linked();
+      await allReach(ann, ben, cleo, dan);
+      leader.start();
+      await nats.ready();
+    }
+    assert.ok([ann, ben, cleo].every(({ isOpen }) => isOpen));
+    for (const chatter of chatters) t.diagnostic(JSON.stringify(await chatter.stop()));
+  });
+
+  check("one of its servers is paused", { count: 3 }, async (t, machines, nats, a, b, c) => {
+    const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+    const leader = await nats.leader();
+    leader.pause();
+    await sleep(SHORT);
+    await joinWhenFree(a, "dan", {}, 30_000);
+    leader.resume();
+    await nats.ready();
+    await machines.linked();
+    await allReach(ann, ben, cleo);
+  });
+});
+
+describe("without NATS", { concurrency: 2 }, () => {
+  test("a server starts without NATS, serves its own clients, and joins later", { timeout: 120_000, skip: !own }, async (t) => {
+    const nats = await startNats(t);
+    await nats.nodes[0].stop();
+    const machines = new Machines(t, nats, { cluster_without: "local" });
+    const [a, b] = [await machines.start("a"), await machines.start("b")];
+    const [ann, ben] = [await a.join("ann"), await a.join("ben")];
+    await nothingBefore(ann, ben);
+    assert.ok(await isReady(a));
+    // Both have the id for their own clients, until NATS decides.
+    const [first, second] = [await a.join("emil"), await b.join("emil")];
+    nats.nodes[0].start();
+    await nats.ready();
+    await machines.linked();
+    const loser = await Promise.race([first, second].map(async (one) => (assert.deepEqual(await one.nextOf("ID-TAKEN"), TAKEN), one)));
+    await loser.closed();
+    const winner = loser === first ? second : first;
+    const cleo = await b.join("cleo");
+    await allReach(ann, ben, cleo, winner);
+    await machines.assertFiguresAddUp();
+    machines.assertSingleOwners();
+  });
+
+  test("with --cluster_without refuse a server without NATS answers 503", { timeout: 120_000, skip: !own }, async (t) => {
+    const nats = await startNats(t);
+    await nats.nodes[0].stop();
+    const machines = new Machines(t, nats, { cluster_without: "refuse" });
+    const a = await machines.start("a");
+    assert.match((await get(a.monitor, "/readyz")).text, /cluster/);
+    await assert.rejects(a.attempt("ann"), /503/);
+    nats.nodes[0].start();
+    await nats.ready();
+    await eventually("ready", () => isReady(a));
+    const ann = await a.join("ann");
+    await nothingBefore(ann, ann);
+  });
+
+  check("the buckets are lost", {}, async (t, machines, nats, a, b, c) => {
+    const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
+    await allReach(ann, ben, cleo);
+    const together = machines.cutOff();
+    await nats.forget();
+    await machines.linked();
+    together();
+    await eventually("each to have its id again", async () => {
+      const other = await c.attempt("ann").catch(() => null);
+      const greeting = await other?.next().catch(() => null);
+      other?.ws.terminate();
+      return greeting?.type === "ID-TAKEN";
+    });
+    assert.ok([ann, ben, cleo].every(({ isOpen }) => isOpen));
+    await allReach(ann, ben, cleo);
+  });
+
+  test("a wrong option is refused at the start", { timeout: 60_000, skip: !own }, async (t) => {
+    for (const [options, says] of [
+      [{ cluster: "nats://user:secret@127.0.0.1:4222" }, /cluster.*allowed.*without a user/s],
+      [{ cluster: "http://127.0.0.1" }, /cluster.*allowed/s],
+      [{ machine: "a" }, /--cluster/],
+      [{ cluster: "nats://127.0.0.1:4222", cluster_without: "never" }, /cluster_without.*allowed: local, refuse/s],
+      [{ cluster: "nats://127.0.0.1:4222", cluster_credentials: "/nonexistent" }, /credentials|nonexistent/],
+    ]) {
+      const { code, errors } = await refusedStart(t, options);
+      assert.equal(code, 2, errors);
+      assert.match(errors, says);
+      assert.doesNotMatch(errors, /secret/);
+    }
+  });
+});
+
+/** Pairs of clients that set up calls all the time, and connect to another machine when they are closed. */
+class Calls {
+  #machines;
+  #pairs = [];
+  #over = false;
+  made = 0;
+  repeated = 0;
+
+  constructor(machines) {
+    this.#machines = machines;
+  }
+
+  async start(count) {
+    for (let number = 0; number < count; number += 1) {
+      const [caller, callee] = [new Roamer(this.#machines, `caller ${number}`, number), new Roamer(this.#machines, `callee ${number}`, number + 1)];
+      await Promise.all([caller.connect(), callee.connect()]);
+      callee.answer();
+      this.#pairs.push(this.#call(caller, callee));
+      this.#pairs.at(-1).catch(() => {});
+    }
+  }
+
+  async #call(caller, callee) {
+    for (let number = 0; !this.#over; number += 1) {
+      const payload = `call ${number}`;
+      for (let attempt = 1; ; attempt += 1) {
+        if (await caller.call(callee.id, payload)) break;
+        this.repeated += 1;
+        assert.ok(attempt < 6, `${caller.id} does not reach ${callee.id}`);
+      }
+      this.made += 1;
+      await sleep(50);
+    }
+    caller.leave();
+    callee.leave();
+  }
+
+  async stop() {
+    this.#over = true;
+    await Promise.all(this.#pairs);
+    return { made: this.made, repeated: this.repeated };
+  }
+}
+
+/** A client that connects again, with its token, to the next machine that takes it. */
+class Roamer {
+  #machines;
+  #token = randomUUID();
+  #turn;
+  #isLeaving = false;
+  #answers = false;
+
+  constructor(machines, id, turn) {
+    this.#machines = machines;
+    this.#turn = turn;
+    this.id = id;
+  }
+
+  async connect() {
+    this.socket = await eventually(`a machine to take ${this.id}`, async () => {
+      const all = [...this.#machines.all.values()];
+      this.#turn += 1;
+      const socket = await all[this.#turn % all.length].attempt(this.id, { token: this.#token }).catch(() => null);
+      if (socket === null) return null;
+      return (await socket.next().catch(() => null))?.type === "OPEN" ? socket : null;
+    });
+    this.socket.closed().then(() => this.#isLeaving || this.connect(), () => {});
+    if (this.#answers) this.answer();
+  }
+
+  /** Answers every call from now on. */
+  answer() {
+    this.#answers = true;
+    const { socket } = this;
+    (async () => {
+      for (;;) {
+        const { src, payload } = await socket.nextOf("OFFER");
+        socket.send({ type: "ANSWER", dst: src, payload });
+      }
+    })().catch(() => {});
+  }
+
+  /** Calls a client. Returns whether it has answered in time. */
+  async call(dst, payload) {
+    const answered = this.#waitFor(payload);
+    this.socket.send({ type: "OFFER", dst, payload });
+    const result = await Promise.race([answered, sleep(6_000, false)]);
+    return result;
+  }
+
+  /** Waits for an answer, on this socket or on the ones after it. */
+  async #waitFor(payload) {
+    const end = Date.now() + 6_000;
+    while (Date.now() < end) {
+      const message = await this.socket.nextOf("ANSWER").catch(() => sleep(20, null));
+      if (message?.payload === payload) return true;
+    }
+    return false;
+  }
+
+  leave() {
+    this.#isLeaving = true;
+    this.socket.ws.terminate();
+  }
+}
