@@ -300,7 +300,16 @@ impl Names {
     fn decide(&mut self, name: &str, owner: Option<Owner>, revision: u64, now: Moment, others: &impl Others) {
         let Some(known) = self.names.get_mut(name) else { return };
         let is_again = known.state == State::Reclaiming;
-        let Some(owner) = owner else { return self.put(name, revision) };
+        let Some(owner) = owner else {
+            // Not even a marker of a deletion, of a name that a live machine has: the bucket is not the one that is watched.
+            let seen = others.owner(name).map(|(owner, _)| owner.incarnation);
+            let is_lost = revision == 0
+                && seen.is_some_and(|one| one != self.incarnation && others.liveness(one) == Liveness::Alive);
+            if is_lost && !is_again {
+                return self.fail(name, ClaimError::Unavailable);
+            }
+            return self.put(name, revision);
+        };
         if owner.incarnation == self.incarnation && owner.claim == known.claim {
             return self.own(name, revision, now);
         }

@@ -18,6 +18,7 @@ use super::link::Moment;
 use super::names::{Action, Operation, Outcome};
 use super::options::ClusterOptions;
 use crate::sync::os::since_boot;
+use crate::sync::{Acquire, Arc, AtomicU64, Release};
 
 /// The time after which an operation on the bucket has no answer.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,9 +58,24 @@ pub enum News {
     Swept,
 }
 
+/// A revision's bits that are the sequence in the bucket. The others are the bucket's own: a bucket that was lost and made
+/// again counts from 1 again, and no revision of it may be taken for one of the bucket before.
+const SEQUENCE: u64 = (1 << 40) - 1;
+
+/// The upper bits of a bucket's revisions.
+fn mark_of(created: &impl std::fmt::Debug) -> u64 {
+    let text = format!("{created:?}");
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash & !SEQUENCE
+}
+
 /// The connection to NATS.
 #[derive(Clone, Debug)]
 pub struct Nats {
+    /// Of the bucket that is watched.
+    mark: Arc<AtomicU64>,
     client: Client,
     context: Context,
     bucket: String,
@@ -116,7 +132,8 @@ impl Nats {
         context.set_timeout(OPERATION_TIMEOUT);
         let (frames, queue) = mpsc::channel(FRAMES);
         tokio::spawn(publish(client.clone(), queue));
-        let nats = Self { client, context, bucket: keys::bucket(&options.cluster), news, frames };
+        let mark = Arc::new(AtomicU64::new(0));
+        let nats = Self { mark, client, context, bucket: keys::bucket(&options.cluster), news, frames };
         tokio::spawn(nats.clone().keep(options.replicas));
         Ok((nats, receiver))
     }
@@ -213,6 +230,12 @@ impl Nats {
         let _ = self.client.drain().await;
     }
 
+    /// The revision of a sequence in the bucket.
+    fn revision(&self, sequence: u64) -> u64 {
+        // Acquire: as the Release in `watch`; the number is all that there is.
+        self.mark.load(Acquire) | sequence & SEQUENCE
+    }
+
     fn subject(&self, key: &str) -> String {
         format!("$KV.{}.{key}", self.bucket)
     }
@@ -229,13 +252,13 @@ impl Nats {
         expected: Option<u64>,
     ) -> Outcome {
         if let Some(expected) = expected {
-            headers.insert("Nats-Expected-Last-Subject-Sequence", expected.to_string());
+            headers.insert("Nats-Expected-Last-Subject-Sequence", (expected & SEQUENCE).to_string());
         }
         let acknowledged = async {
             self.context.publish_with_headers(self.subject(key), headers, value.into()).await?.await
         };
         match tokio::time::timeout(OPERATION_TIMEOUT, acknowledged).await {
-            Ok(Ok(acknowledgement)) => Outcome::Done(acknowledgement.sequence),
+            Ok(Ok(acknowledgement)) => Outcome::Done(self.revision(acknowledgement.sequence)),
             Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Outcome::Conflict,
             // A cluster has a code of its own for a sequence that another proposal is about to change.
             Ok(Err(error)) if error.to_string().contains("wrong last sequence") => Outcome::Conflict,
@@ -264,11 +287,11 @@ impl Nats {
                     let is_marker = message.headers.get("KV-Operation").is_some()
                         || message.headers.get("Nats-Marker-Reason").is_some();
                     if is_marker {
-                        return Some(Outcome::Nothing(message.sequence));
+                        return Some(Outcome::Nothing(self.revision(message.sequence)));
                     }
                     match keys::read_owner(&message.payload) {
-                        Some(owner) => Some(Outcome::Owned(owner, message.sequence)),
-                        None => Some(Outcome::Done(message.sequence)),
+                        Some(owner) => Some(Outcome::Owned(owner, self.revision(message.sequence))),
+                        None => Some(Outcome::Done(self.revision(message.sequence))),
                     }
                 }
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
@@ -327,6 +350,7 @@ impl Nats {
         let store = self.open(replicas).await?;
         let info = self.context.get_stream(self.stream()).await?.cached_info().clone();
         let created = info.created;
+        self.mark.store(mark_of(&created), Release); // Release: pairs with the Acquire in `revision`.
         if last.replace(info.clone()).is_some_and(|last| last.created != created) {
             let _ = self.news.send(News::BucketIsNew).await;
         }
@@ -347,7 +371,7 @@ impl Nats {
                     seen = entry.revision;
                     let value = (entry.operation == Change::Put).then(|| entry.value.to_vec());
                     if let Some(key) = Key::read(&entry.key) {
-                        self.news.send(News::Entry(key, entry.revision, value)).await?;
+                        self.news.send(News::Entry(key, self.revision(entry.revision), value)).await?;
                     }
                     if !is_synced && entry.seen_current {
                         is_synced = true;

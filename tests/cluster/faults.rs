@@ -250,8 +250,8 @@ fn one_of_three_servers_is_killed() {
     a.connect("ann");
     b.connect("ben");
     wait_for("a knows ben", || a.cluster.status().names_known == 2);
-    for number in 0..3 {
-        servers[number].kill();
+    for (number, server) in servers.iter_mut().enumerate() {
+        server.kill();
         // Within half a minute there is a leader again, and names can be claimed.
         wait_for("a claim", || {
             a.cluster.claim_blocking(&format!("x{number}"), "t", Duration::from_secs(5)).is_ok()
@@ -263,7 +263,7 @@ fn one_of_three_servers_is_killed() {
         a.offer("ann", "ben", number as u64);
         a.port.wait(Duration::from_millis(1));
         assert_eq!(b.get(1), [offer("ann", "ben", number as u64)]);
-        servers[number].run();
+        server.run();
         std::thread::sleep(Duration::from_secs(3));
     }
     assert!(a.lost.try_recv().is_err() && b.lost.try_recv().is_err());

@@ -177,6 +177,8 @@ fn a_refusal_is_read_at_the_leader_first() {
     let (mut names, mut bucket, mut seen) = (Names::new(1), Bucket::default(), Seen::default());
     // The watch has not told of the release yet.
     let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
+    bucket.write("x", Some(owner));
+    bucket.write("x", None);
     seen.owners.insert("x".to_owned(), (owner, 1));
     assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), claimed(1));
 }
@@ -278,4 +280,12 @@ fn a_touched_name_gets_a_new_revision() {
     one.touch("x");
     assert!(settle(&mut one, &mut bucket, &seen).is_empty());
     assert_eq!(one.owned("x").unwrap().0, 2);
+}
+
+#[test]
+fn a_bucket_without_a_trace_of_a_live_machines_name_is_not_believed() {
+    let (mut names, mut bucket, mut seen) = (Names::new(1), Bucket::default(), Seen::default());
+    let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
+    seen.owners.insert("x".to_owned(), (owner, 7));
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Unavailable));
 }
