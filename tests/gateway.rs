@@ -278,6 +278,41 @@ fn a_lost_link_fails_what_is_under_way_and_holds_what_comes_later() {
 }
 
 #[test]
+fn what_waits_for_a_link_goes_out_once_although_its_loss_is_seen_late() {
+    let config = config_of(&[("workers", "1"), ("batch", "1")]);
+    let mut a = Machine::new(config, GatewayOptions::default());
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    a.offer(ann, "ben", 1);
+    for _ in 0..4 {
+        a.turn(); // A batch is one record.
+    }
+    assert_eq!(a.out.len(), 1);
+    a.out.clear();
+    // The record of the loss waits behind these.
+    for ticket in 0..3 {
+        let (name, message_type, payload) = ("ann", "OFFER", &b"{}"[..]);
+        let (is_room, correlation, age) = (false, 0, Duration::ZERO);
+        let incoming = Incoming { name, is_room, message_type, correlation, age, payload };
+        a.gateway.deliver(&incoming, ticket).unwrap();
+    }
+    a.link = a.gateway.lose_link(a.link);
+    a.offer(ann, "ben", 2);
+    a.turn();
+    a.offer(ann, "ben", 3);
+    a.turn();
+    a.gateway.link_up(a.link);
+    for _ in 0..8 {
+        a.turn();
+    }
+    let numbers: Vec<_> = a.out.iter().map(|wire| wire.correlation).collect();
+    assert_eq!(numbers, [2, 3]);
+    let told = a.events();
+    assert!(told.contains(&"1 link_lost".to_owned()), "{told:?}");
+    a.accounts();
+}
+
+#[test]
 fn one_sender_has_a_sixteenth_of_a_link_and_a_full_link_refuses() {
     let config = config_of(&[("workers", "1")]);
     let options = GatewayOptions { link_messages: 32, ..GatewayOptions::default() };

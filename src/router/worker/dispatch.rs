@@ -189,7 +189,8 @@ impl WorkerContext<'_> {
         let (hash, found) = shared.clients.find_recent(&mut self.state.recent, name);
         let mut sender_buffer = NameBuffer::default();
         let relayed = call.envelope.relayed_from(call.slot.name_bytes(&mut sender_buffer));
-        if (found.is_none() || self.unanswered(hash).is_some()) && shared.directory().is_some() {
+        let unanswered = self.unanswered(hash).is_some() && !mutant("link-local-overtakes");
+        if (found.is_none() || unanswered) && shared.directory().is_some() {
             return self.relay_elsewhere(call, (hash, name), found.is_some(), hold, &relayed);
         }
         if let Some(to) = found {

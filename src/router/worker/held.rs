@@ -26,7 +26,9 @@ impl WorkerContext<'_> {
         }
         match shared.clients.names().get(hash) {
             // While earlier messages are unanswered elsewhere, the held ones wait.
-            Some(to) if self.unanswered(hash).is_none() => self.flush(hash, to),
+            Some(to) if self.unanswered(hash).is_none() || mutant("link-flush-overtakes") => {
+                self.flush(hash, to);
+            }
             Some(_) => {}
             None => {
                 if let Some(at) = shared.elsewhere(hash) {

@@ -19,7 +19,7 @@ use crate::router::elsewhere::Elsewhere;
 use crate::router::notice::Tell;
 use crate::router::worker::blocks::Blocks;
 use crate::router::worker::pool::{END, Linked, Pool};
-use crate::sync::os;
+use crate::sync::{mutant, os};
 
 /// A held message without its payload. The payload is stored in blocks, in the form in which it will be
 /// relayed.
@@ -169,6 +169,11 @@ impl Holds {
         self.count == 0
     }
 
+    /// How long a message may be held, in raw ticks.
+    pub(crate) fn hold_ticks(&self) -> u64 {
+        self.hold_ticks
+    }
+
     pub(crate) fn messages(&self) -> usize {
         self.count
     }
@@ -213,11 +218,16 @@ impl Holds {
     /// returned true.
     pub(crate) fn put_back(&mut self, hash: NameHash, name: &[u8], message: (Held, &[u8]), from: Elsewhere) {
         let since = message.0.since;
-        let returned = |queue: &Queue| queue.returned;
-        let Some((queue, message)) = self.put_behind(hash, name, since, message, returned) else { return };
-        if let Some(queue) = self.queues.get_mut(queue) {
-            queue.returned = message;
-            queue.gone_from = Some(from);
+        let returned = |queue: &Queue| if mutant("link-back-behind") { queue.last } else { queue.returned };
+        let Some((place, message)) = self.put_behind(hash, name, since, message, returned) else { return };
+        let Some(queue) = self.queues.get_mut(place) else { return };
+        queue.returned = message;
+        queue.gone_from = Some(from);
+        // The time counts from the first message, which may be this one.
+        if since < queue.created && !mutant("link-time-of-later") {
+            queue.created = since;
+            self.unlink(place);
+            self.link_by_age(place, since);
         }
     }
 
@@ -286,7 +296,12 @@ impl Holds {
             later: END,
         })?;
         self.buckets[bucket] = index;
-        // A message that has come back may be older than the newest queues.
+        self.link_by_age(index, created);
+        Some(index)
+    }
+
+    /// Puts a queue into the list in order of creation. A message that has come back may be older than the newest queues.
+    fn link_by_age(&mut self, index: u32, created: u64) {
         let (mut earlier, mut later) = (self.newest, END);
         while let Some(queue) = self.queues.get(earlier).filter(|queue| queue.created > created) {
             (earlier, later) = (queue.earlier, earlier);
@@ -302,7 +317,20 @@ impl Holds {
         if let Some(queue) = self.queues.get_mut(index) {
             (queue.earlier, queue.later) = (earlier, later);
         }
-        Some(index)
+    }
+
+    /// Takes a queue from the list in order of creation.
+    fn unlink(&mut self, index: u32) {
+        let Some(queue) = self.queues.get(index) else { return };
+        let (earlier, later) = (queue.earlier, queue.later);
+        match self.queues.get_mut(earlier) {
+            Some(earlier) => earlier.later = later,
+            None => self.oldest = later,
+        }
+        match self.queues.get_mut(later) {
+            Some(later) => later.earlier = earlier,
+            None => self.newest = earlier,
+        }
     }
 
     /// The first message held for a name. Copies its payload.
@@ -338,15 +366,8 @@ impl Holds {
 
     fn remove_queue(&mut self, hash: NameHash, place: u32) {
         let Some(queue) = self.queues.get(place) else { return };
-        let (chain, earlier, later) = (queue.chain, queue.earlier, queue.later);
-        match self.queues.get_mut(earlier) {
-            Some(earlier) => earlier.later = later,
-            None => self.oldest = later,
-        }
-        match self.queues.get_mut(later) {
-            Some(later) => later.earlier = earlier,
-            None => self.newest = earlier,
-        }
+        let chain = queue.chain;
+        self.unlink(place);
         let bucket = self.bucket(hash);
         let first = self.buckets[bucket];
         if first == place {

@@ -77,6 +77,9 @@ impl WorkerContext<'_> {
     ) -> Handled {
         let shared = self.shared;
         let at = if is_here { None } else { shared.elsewhere(hash) };
+        if let Some(at) = at {
+            self.meet(at.slot);
+        }
         let unanswered = self.unanswered(hash);
         let failed = |reason| Handled::Ended(Outcome::Failed(reason));
         let Some(at) =
@@ -137,9 +140,11 @@ impl WorkerContext<'_> {
     /// Hands held messages of a name over, in order, as far as there is room. Nothing is handed over while messages to
     /// another place are unanswered, or to a place from which messages have come back.
     pub(in crate::router) fn flush_elsewhere(&mut self, hash: NameHash, at: Elsewhere) {
+        self.meet(at.slot); // It may flush this name too, so look at its messages afterwards.
         let earlier = self.unanswered(hash);
         let gone = self.state.holds.gone_from(hash);
-        let waits = earlier.is_some_and(|earlier| earlier != at || gone.is_some());
+        let waits =
+            earlier.is_some_and(|earlier| (earlier != at && !mutant("link-flush-moved")) || gone.is_some());
         if waits || (gone == Some(at) && !mutant("link-gone-again")) {
             return;
         }
@@ -156,7 +161,11 @@ impl WorkerContext<'_> {
                         slot.unhold_one();
                     }
                 }
-                Err(Stays::Never(reason)) => self.end_first(hash, Outcome::Failed(reason)),
+                Err(Stays::Never(reason)) => {
+                    let tell = std::mem::replace(&mut self.state.tell, held.tell);
+                    self.end_first(hash, Outcome::Failed(reason));
+                    self.state.tell = tell;
+                }
                 Err(Stays::Full) => {
                     if let Some(link) = self
                         .state
@@ -175,7 +184,32 @@ impl WorkerContext<'_> {
         self.count_held();
     }
 
-    /// Writes a message into the gateway's ring and keeps it.
+    /// Before messages are handed over for a link: makes the list of messages under way, and ends what went into an earlier
+    /// epoch of the link or to an earlier gateway. Nothing of that is answered any more. Messages that have waited for
+    /// those may be handed over here.
+    fn meet(&mut self, slot: u8) {
+        let shared = self.shared;
+        let Some(directory) = shared.directory() else { return };
+        let ((epoch, up), Some(port)) = (directory.link(slot), directory.port()) else { return };
+        if !up && !mutant("link-down-used") {
+            return;
+        }
+        if self.state.remotes.is_none() {
+            let clients = shared.config.count(Key::MaxClients);
+            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
+        }
+        let Some(remotes) = self.state.remotes.as_mut() else { return };
+        let earlier = std::mem::replace(&mut remotes.port, port);
+        let Some(link) = remotes.links.get_mut(usize::from(slot)) else { return };
+        let before = std::mem::replace(&mut link.epoch, epoch);
+        if earlier != port {
+            self.end_links(Failed::LinkLost);
+        } else if before != epoch {
+            self.end_link(slot, before, Failed::LinkLost);
+        }
+    }
+
+    /// Writes a message into the gateway's ring and keeps it. [`meet`](Self::meet) comes first.
     fn hand_over(
         &mut self,
         held: &Held,
@@ -189,28 +223,15 @@ impl WorkerContext<'_> {
         let ((epoch, up), Some(port)) = (directory.link(at.slot), directory.port()) else {
             return Err(Stays::Down);
         };
-        if !up {
+        // The epoch has changed again since: the next one flushes what is held.
+        if (!up && !mutant("link-down-used")) || self.link_epoch(at.slot) != epoch {
             return Err(Stays::Down);
-        }
-        if self.state.remotes.is_none() {
-            let clients = shared.config.count(Key::MaxClients);
-            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
-        }
-        if self.state.remotes.as_ref().is_some_and(|remotes| remotes.port != port) {
-            self.end_links(Failed::LinkLost); // They were given to an earlier gateway.
-        }
-        // The link was lost meanwhile: what went into its last epoch is not answered any more.
-        let before = self.link_epoch(at.slot);
-        if before != epoch {
-            self.end_link(at.slot, before, Failed::LinkLost);
         }
         let name = leaving.name.len();
         let kept = name + if leaving.may_hold { length } else { 0 };
-        let Some(remotes) = self.state.remotes.as_mut() else { return Err(Stays::Down) };
-        remotes.port = port;
-        if let Some(link) = remotes.links.get_mut(usize::from(at.slot)) {
-            link.epoch = epoch;
-        }
+        let Some(remotes) = self.state.remotes.as_mut().filter(|remotes| remotes.port == port) else {
+            return Err(Stays::Down);
+        };
         if !remotes.has_room(at.slot, held.sender, kept) {
             return Err(Stays::Full);
         }
@@ -311,6 +332,7 @@ impl WorkerContext<'_> {
             };
             let leaving = Leaving { hash, name, may_hold: false, flags: delivery_flag::ROOM };
             let at = Elsewhere { slot, revision: 0 };
+            self.meet(slot);
             if self.hand_over(&held, at, &leaving, length, fill).is_err() {
                 self.shard().emitted.add(&mut self.state.writer, 1);
                 self.undeliverable(Undeliverable::Link, 1);
@@ -321,7 +343,8 @@ impl WorkerContext<'_> {
     /// Another machine has answered: a record ANSWERED of the gateway.
     pub(in crate::router) fn answered(&mut self, record: &[u8]) -> Result<(), Corrupt> {
         let answer = Answer::read(record).ok_or(Corrupt)?;
-        if self.link_epoch(answer.link.slot) != answer.link.epoch || self.state.remotes.is_none() {
+        let is_present = self.link_epoch(answer.link.slot) == answer.link.epoch || mutant("link-old-answer");
+        if !is_present || self.state.remotes.is_none() {
             return Ok(()); // Its messages have ended as lost.
         }
         let mut rejects = answer.rejects().peekable();
@@ -354,8 +377,14 @@ impl WorkerContext<'_> {
 
     /// Ends the messages of one epoch of a link. Those behind them may be of a later one.
     fn end_link(&mut self, slot: u8, epoch: u32, reason: Failed) {
-        let reject = Some(Reject::Failed(reason as u16));
-        while self.state.remotes.as_ref().and_then(|remotes| remotes.oldest_epoch(slot)) == Some(epoch)
+        let held = reason == Failed::LinkLost && mutant("link-lost-held");
+        let reject = Some(if held { Reject::Gone } else { Reject::Failed(reason as u16) });
+        while self
+            .state
+            .remotes
+            .as_ref()
+            .and_then(|remotes| remotes.oldest_epoch(slot))
+            .is_some_and(|oldest| oldest == epoch || mutant("link-lost-later"))
             && self.end_oldest(slot, reject)
         {}
         self.go_on(slot);
@@ -397,7 +426,11 @@ impl WorkerContext<'_> {
                 let of_sender = sender.map_or(0, |slot| slot.held.load(Relaxed));
                 if self.state.holds.has_room(sent.hash, of_sender, payload.len()) {
                     sender.inspect(|slot| slot.hold_one());
-                    self.state.holds.put_back(sent.hash, name, (sent.held, payload), sent.at);
+                    let mut held = sent.held;
+                    if mutant("link-time-anew") {
+                        held.since = shared.clock.raw();
+                    }
+                    self.state.holds.put_back(sent.hash, name, (held, payload), sent.at);
                     None
                 } else {
                     Some(Outcome::Failed(Failed::HoldFull))

@@ -62,7 +62,11 @@ impl WorkerContext<'_> {
             message_type: u32::from(ids.0.0),
             recipients: 1,
         };
-        let outcome = if self.is_late(stamp, started) {
+        // What other machines have sent may have been held there first.
+        let is_from_elsewhere = header.flags & ingress_flag::RESULT != 0;
+        let held =
+            if is_from_elsewhere && !mutant("link-held-late") { self.state.holds.hold_ticks() } else { 0 };
+        let outcome = if self.is_late(stamp.saturating_add(held), started) {
             Outcome::Expired
         } else if shared.clients.get(to).is_none() && !is_room {
             Outcome::Failed(Failed::RecipientClosed)
@@ -81,7 +85,7 @@ impl WorkerContext<'_> {
         self.state.tell = Tell::Wanted;
         if outcome != Outcome::Ok {
             self.tell_failed(port, header, outcome);
-        } else if header.flags & ingress_flag::RESULT != 0 {
+        } else if is_from_elsewhere {
             self.tell_port(port, Notice::delivered(header.call));
         }
         let ended = shared.clock.raw();

@@ -93,6 +93,8 @@ pub(in crate::router) struct Remotes {
     /// By the sender's index.
     of_sender: Box<[u32]>,
     count: usize,
+    /// How many of them are room messages, which have ended here.
+    of_rooms: usize,
 }
 
 impl Remotes {
@@ -107,14 +109,15 @@ impl Remotes {
             names: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
             of_sender: vec![0; clients].into(),
             count: 0,
+            of_rooms: 0,
             port: 0,
             options,
         }
     }
 
-    /// How many messages are under way.
+    /// How many messages that have not ended are under way.
     pub(in crate::router) fn messages(&self) -> usize {
-        self.count
+        self.count - self.of_rooms
     }
 
     pub(in crate::router) fn unanswered(&self, hash: NameHash) -> Option<Elsewhere> {
@@ -127,7 +130,7 @@ impl Remotes {
         let share = (self.options.link_messages / SENDERS_PART).max(1);
         let all = u64::from(self.options.link_messages) * LINKS_FULL;
         let all_bytes = u64::from(self.options.link_bytes) * LINKS_FULL;
-        link.count < self.options.link_messages
+        (link.count < self.options.link_messages || mutant("link-bounds"))
             && (sender == NOBODY || of_sender < share || mutant("link-share"))
             && (self.count as u64) < all
             && link.bytes + bytes as u64 <= u64::from(self.options.link_bytes)
@@ -153,6 +156,7 @@ impl Remotes {
         self.block_bytes += kept.len() as u64;
         self.count += 1;
         if sender == NOBODY {
+            self.of_rooms += 1;
             return; // A room's message, which nobody waits for.
         }
         if let Some(count) = self.of_sender.get_mut(sender.index() as usize) {
@@ -188,6 +192,8 @@ impl Remotes {
                     self.names.remove(&sent.hash.0);
                 }
             }
+        } else {
+            self.of_rooms -= 1;
         }
         Some(sent)
     }
