@@ -7,13 +7,13 @@ cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg corelane_mutants"
 target=target/mutants
 declare -A built
-for binary in simulator chaos lane_simulator; do
+for binary in simulator chaos lane_simulator cluster_simulator; do
     built[$binary]=$(cargo test --quiet --test $binary --profile model --target-dir $target --no-run --message-format=json |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
 done
 export RUST_BACKTRACE=0
 # First run both without a weakening, with as many seeds as a run of all tests has time for.
-for binary in simulator chaos lane_simulator; do
+for binary in simulator chaos lane_simulator cluster_simulator; do
     CORELANE_SIMULATOR_SEEDS=${SEEDS:-10000} CORELANE_CHAOS_SEEDS=${SEEDS:-10000} "${built[$binary]}" >/dev/null ||
         { echo "FAILED: $binary fails without a weakening"; exit 1; }
 done
