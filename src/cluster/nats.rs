@@ -354,7 +354,8 @@ impl Nats {
         if last.replace(info.clone()).is_some_and(|last| last.created != created) {
             let _ = self.news.send(News::BucketIsNew).await;
         }
-        let mut entries = pin!(store.watch_all().await?);
+        // With what is there already: `watch` alone tells only what is new.
+        let mut entries = pin!(store.watch_with_history(">").await?);
         let _ = self.news.send(News::WatchBegins).await;
         let mut is_synced = info.state.messages == 0;
         if is_synced {

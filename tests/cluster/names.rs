@@ -106,3 +106,20 @@ fn a_machine_that_drains_takes_no_claims_and_leaves_at_once() {
     wait_for("b is alone", || b.cluster.status().links.is_empty());
     assert_eq!(a.cluster.status().state, "stopped");
 }
+
+#[test]
+fn a_machine_that_joins_later_knows_at_once_what_is_there() {
+    let Some(nats) = Server::start("later") else { return };
+    let mut a = Machine::new(&nats.url(), "a");
+    a.join(0);
+    a.connect("ann");
+    let started = std::time::Instant::now();
+    let mut b = Machine::new(&nats.url(), "b");
+    b.join(1);
+    assert_eq!(b.cluster.status().names_known, 1);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    b.connect("ben");
+    b.offer("ben", "ann", 1);
+    b.port.wait(Duration::from_millis(1));
+    assert_eq!(a.get(1), [offer("ben", "ann", 1)]);
+}
