@@ -11,6 +11,8 @@ pub type Mac = [u8; 16];
 
 /// After this time the names of a dead machine are swept.
 pub const SWEEP_AFTER: Duration = Duration::from_secs(2);
+/// After the loss of the bucket each machine writes its lease and its names again. So long nobody is given up.
+pub const REFILL: Duration = Duration::from_secs(5);
 
 /// Who owns a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,10 @@ pub struct Directory {
     dead_rooms: Vec<(Box<str>, u64)>,
     max_names: usize,
     is_synced: bool,
+    /// The bucket is another one than before, and the machines have not all written what is theirs again.
+    is_new: bool,
+    /// When what was not told again is given up.
+    purge: Option<Moment>,
     round: u32,
     left_out: u64,
     changes: Vec<Change>,
@@ -106,6 +112,8 @@ impl Directory {
             dead_rooms: Vec::new(),
             max_names,
             is_synced: false,
+            is_new: false,
+            purge: None,
             round: 0,
             left_out: 0,
             changes: Vec::new(),
@@ -183,9 +191,11 @@ impl Directory {
         }
     }
 
-    /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone.
-    pub fn begin(&mut self) {
+    /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone; of a bucket that
+    /// is new, only after [`REFILL`].
+    pub fn begin(&mut self, is_new: bool) {
         self.is_synced = false;
+        self.is_new = is_new;
         self.round += 1;
         self.old_rooms.extend(self.rooms.drain().map(|(room, _)| room));
     }
@@ -193,19 +203,10 @@ impl Directory {
     /// The watch has told everything.
     pub fn synced(&mut self, now: Moment) {
         self.is_synced = true;
-        let round = self.round;
-        let gone: Vec<u64> =
-            self.machines.iter().filter(|(_, machine)| machine.round != round).map(|(one, _)| *one).collect();
-        // This machine's own lease is its own business.
-        let gone: Vec<u64> = gone.into_iter().filter(|one| *one != self.own).collect();
-        gone.into_iter().for_each(|one| self.lease_gone(one, now));
-        let old: Vec<Box<str>> = self
-            .names
-            .iter()
-            .filter(|(_, known)| known.round != round)
-            .map(|(name, _)| name.clone())
-            .collect();
-        old.iter().for_each(|name| self.forget(name));
+        match self.is_new {
+            true => self.purge = Some(now + REFILL),
+            false => self.purge(now),
+        }
         // Owners without a lease are dead: a lease is written before any name.
         let owners: HashSet<u64> = self.names.values().map(|known| known.owner.incarnation).collect();
         for owner in owners {
@@ -227,6 +228,30 @@ impl Directory {
         let mut rooms = std::mem::take(&mut self.old_rooms);
         rooms.extend(self.rooms.keys().cloned());
         self.changes.extend(rooms.into_iter().map(Change::Interest));
+    }
+
+    /// Gives up what a new bucket has not got again in time.
+    pub fn tick(&mut self, now: Moment) {
+        if self.is_synced && self.purge.is_some_and(|purge| now >= purge) {
+            self.purge(now);
+        }
+    }
+
+    fn purge(&mut self, now: Moment) {
+        self.purge = None;
+        let round = self.round;
+        let gone: Vec<u64> =
+            self.machines.iter().filter(|(_, machine)| machine.round != round).map(|(one, _)| *one).collect();
+        // This machine's own lease is its own business.
+        let gone: Vec<u64> = gone.into_iter().filter(|one| *one != self.own).collect();
+        gone.into_iter().for_each(|one| self.lease_gone(one, now));
+        let old: Vec<Box<str>> = self
+            .names
+            .iter()
+            .filter(|(_, known)| known.round != round)
+            .map(|(name, _)| name.clone())
+            .collect();
+        old.iter().for_each(|name| self.forget(name));
     }
 
     /// Tells of an incarnation and of its names.
@@ -378,7 +403,7 @@ mod tests {
 
     fn synced() -> Directory {
         let mut directory = Directory::new(1, 100);
-        directory.begin();
+        directory.begin(false);
         directory.lease(1, info("a"));
         directory.lease(2, info("b"));
         directory.synced(Moment::ZERO);
@@ -389,7 +414,7 @@ mod tests {
     #[test]
     fn names_are_placed_when_all_is_known_whatever_the_order_of_lease_and_name() {
         let mut directory = Directory::new(1, 100);
-        directory.begin();
+        directory.begin(false);
         directory.name("ben", 5, OWNER, Moment::ZERO);
         directory.lease(2, info("b"));
         assert!(directory.changes().is_empty());
@@ -436,13 +461,32 @@ mod tests {
         directory.name("ben", 5, OWNER, Moment::ZERO);
         directory.name("eve", 6, OWNER, Moment::ZERO);
         directory.changes();
-        directory.begin();
+        directory.begin(false);
         directory.lease(1, info("a"));
         directory.lease(2, info("b"));
         directory.name("eve", 6, OWNER, Moment::ZERO);
         assert!(directory.changes().is_empty(), "what is placed stays placed");
         directory.synced(Moment::ZERO);
         assert_eq!(directory.changes(), [Change::Displace("ben".into()), Change::Up(2)]);
+    }
+
+    #[test]
+    fn a_new_bucket_is_given_time_to_fill() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.name("eve", 6, OWNER, Moment::ZERO);
+        directory.changes();
+        directory.begin(true);
+        directory.synced(Moment::ZERO);
+        directory.tick(REFILL - Duration::from_millis(1));
+        assert_eq!(directory.changes(), [Change::Up(2)]);
+        assert_eq!(directory.liveness(2), Liveness::Alive);
+        // A smaller revision than before: it counts from 1 again.
+        directory.lease(2, info("b"));
+        directory.name("ben", 2, OWNER, Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Place("ben".into(), 2, 2)]);
+        directory.tick(REFILL);
+        assert_eq!(directory.changes(), [Change::Displace("eve".into())]);
     }
 
     #[test]

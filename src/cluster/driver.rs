@@ -8,7 +8,7 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::{Change, Directory, MachineInfo};
+use super::directory::{Change, Directory, MachineInfo, REFILL};
 use super::keys::{self, Key, Macs};
 use super::lease::{self, Lease};
 use super::link::Moment;
@@ -31,8 +31,6 @@ const BATCH: usize = 64;
 const RECORDS: usize = 1024;
 /// Rooms that are written at the same time.
 const ROOMS_IN_FLIGHT: usize = 64;
-/// After the loss of the bucket each machine writes its names again. Until then nobody gets another one's.
-const REFILL: Duration = Duration::from_secs(5);
 
 /// What the host asks for.
 pub enum Command {
@@ -79,6 +77,8 @@ pub struct Driver<H> {
     subscribing: Option<oneshot::Receiver<Option<Subscriber>>>,
     is_connected: bool,
     has_bucket: bool,
+    /// The watch that begins next is that of a new bucket.
+    is_new_bucket: bool,
     operations: usize,
     sweeps: usize,
     rooms: HashMap<String, bool>,
@@ -205,6 +205,7 @@ impl<H: Host> Driver<H> {
             subscribing: None,
             is_connected: false,
             has_bucket: false,
+            is_new_bucket: false,
             operations: 0,
             sweeps: 0,
             rooms: HashMap::new(),
@@ -529,6 +530,7 @@ impl<H: Host> Driver<H> {
             }
             News::BucketIsNew => {
                 self.claims_from = now + REFILL;
+                self.is_new_bucket = true;
                 if self.lease.revision() > 0 {
                     self.lease.bucket_is_new(now);
                     self.names.bucket_is_new();
@@ -538,7 +540,7 @@ impl<H: Host> Driver<H> {
             News::WatchBegins => {
                 self.is_connected = true;
                 self.has_bucket = true;
-                self.directory.begin();
+                self.directory.begin(std::mem::take(&mut self.is_new_bucket));
             }
             News::Entry(key, revision, value) => self.entry(key, revision, value, now),
             News::Synced => {
@@ -647,6 +649,7 @@ impl<H: Host> Driver<H> {
                 }
             }
         }
+        self.directory.tick(now);
         self.follow_rooms(now);
         self.tell(now);
     }
