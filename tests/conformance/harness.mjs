@@ -250,11 +250,13 @@ export async function startServer(t, options = {}, how = {}) {
 }
 
 let sharedNats;
+// Of the whole file: within a test, `after` would mean the end of that test.
+if (process.env.CLUSTER) after(async () => (await sharedNats)?.stop());
 
 /** Starts three servers as one, with nats-servers that all tests of a file share. Each cluster has a name of its own. */
 async function startThree(t, options, how) {
   const { startNats } = await import("./nats.mjs");
-  sharedNats ??= startNats({ after }, { count: Number(process.env.CLUSTER) });
+  sharedNats ??= startNats({ after: () => {} }, { count: Number(process.env.CLUSTER) });
   const nats = await sharedNats;
   const cluster = { cluster: nats.urls, cluster_name: randomUUID(), ...options };
   const start = (machine) => startOne(t, { machine, ...cluster }, how);
