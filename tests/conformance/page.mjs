@@ -489,3 +489,28 @@ check("a minute at ten times the event rate does not grow it", async (t) => {
   assert.ok(last.nodes <= first.nodes * 1.05 + 100, `nodes ${first.nodes} → ${last.nodes}`);
   assert.ok(last.jsEventListeners <= first.jsEventListeners + 10, `listeners ${first.jsEventListeners} → ${last.jsEventListeners}`);
 });
+
+check("the machines of a cluster and their links are shown", async (t) => {
+  const { unusable, startNats } = await import("./nats.mjs");
+  const reason = unusable();
+  if (reason) return t.skip(reason);
+  const nats = await startNats(t);
+  const start = (machine) => startServer(t, { cluster: nats.urls, cluster_name: "page", machine, drain_seconds: 0 });
+  const [server, other] = [await start("left"), await start("right")];
+  await server.inCluster(2);
+  const [ann, ben] = [await server.join("ann"), await other.join("ben")];
+  for (let number = 0; number < 30; number += 1) ann.send({ type: "OFFER", dst: "ben", payload: number });
+  await ben.nextMany(30);
+  const page = await open(t, server);
+  await live(page);
+  await eventually("the figures of the link", async () => /right\s+up[^]*\b30\b/.test(await text(page, "#links-table")));
+  const shown = await text(page, "#cluster");
+  assert.match(shown, /left\s+this one/);
+  assert.match(shown, /NATS\s+connected/);
+  assert.match(shown, /Names of all\s+2/);
+  await shoot(page, "cluster");
+  await page.setViewportSize({ width: 390, height: 800 });
+  await shoot(page, "cluster-phone");
+  await other.kill();
+  await eventually("the other to be gone", async () => /right\s+down/.test(await text(page, "#links-table")) || !/right/.test(await text(page, "#links-table")), 40_000);
+});

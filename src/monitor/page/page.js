@@ -192,6 +192,7 @@ const state = {
   restarts: [], //     wall times at which the server was started again while this page was open
   peers: new Map(), // addresses by id, if the host tells them
   idle: [],
+  cluster: null, //    the other machines, if the host has any
   info: {},
   token: "",
 };
@@ -905,6 +906,29 @@ const tables = {
       number("Expired", (worker) => worker.expired),
     ],
   }),
+  links: new Table(byId("links-table"), {
+    title: "Machines and links",
+    keyOf: (one) => one.incarnation,
+    sort: 0,
+    ascending: true,
+    limit: 64,
+    columns: [
+      { head: "Machine", kind: "name", value: (one) => one.machine },
+      { head: "State", kind: "text", value: (one) => one.status, look: (value) => (value === "up" || value === "this one" ? "good" : value === "down" ? "bad" : "") },
+      number("Round trip", (one) => one.round_trip_us, (value) => (value > 0 ? duration(value * 1000) : DASH), { title: "From a frame to its acknowledgement, measured last" }),
+      number("In flight", (one) => one.in_flight, count, { title: "Messages to it that it has not acknowledged" }),
+      number("Sent", (one) => one.sent),
+      number("Delivered", (one) => one.delivered),
+      number("Gone", (one) => one.gone, count, { title: "Came back: the recipient was not there any more" }),
+      number("Rejected", (one) => one.rejected, count, { look: some("warn") }),
+      number("Lost", (one) => one.lost, count, { look: some("bad"), title: "Lost between the machines" }),
+      number("Link lost", (one) => one.losses, count, { look: some("warn"), title: "How often the link was lost, with all that was in flight" }),
+      number("Received", (one) => one.received),
+      number("Not delivered here", (one) => one.receive_rejected, count, { look: some("warn") }),
+      number("Gaps", (one) => one.receive_lost, count, { look: some("bad"), title: "Messages of it that did not arrive in order" }),
+      number("Late frames", (one) => one.stale),
+    ],
+  }),
   ports: new Table(byId("ports"), {
     title: "Ports",
     keyOf: (port) => port.place,
@@ -1176,6 +1200,36 @@ function drawSystem(stats) {
   ]);
 }
 
+/** The machines of the cluster as this one knows them, and its links to them. */
+function drawCluster() {
+  const { cluster } = state;
+  byId("cluster").hidden = byId("cluster-link").hidden = !cluster;
+  if (!cluster) return;
+  const isWell = cluster.alerts.length === 0;
+  facts(byId("cluster-list"), [
+    ["Cluster", safe(cluster.cluster)],
+    ["This machine", safe(cluster.machine)],
+    ["State", cluster.state],
+    ["NATS", cluster.connected ? "connected" : "not connected"],
+    ["Directory", cluster.synced ? `complete, ${count(cluster.directory_lag)} behind` : "not complete"],
+    ["Names of this machine", count(cluster.names_owned)],
+    ["Names of all", count(cluster.names_known)],
+    cluster.names_left_out > 0 && ["Names without room", count(cluster.names_left_out)],
+    ["Claims in flight", count(cluster.claims_in_flight)],
+    ["Fenced", `${count(cluster.fences)} times, ${span(cluster.fenced_ms)}`],
+    cluster.frames_dropped > 0 && ["Frames dropped", count(cluster.frames_dropped)],
+  ]);
+  const links = new Map(cluster.links.map((link) => [link.incarnation, link]));
+  const status = (one) => {
+    if (one.incarnation === cluster.incarnation) return "this one";
+    if (one.draining) return "draining";
+    return links.get(one.incarnation)?.up ? "up" : "down";
+  };
+  tables.links.update(cluster.machines.map((one) => ({ ...links.get(one.incarnation), ...one, status: status(one) })));
+  setText(byId("cluster-note"), isWell ? `${count(cluster.machines.length)} machines` : cluster.alerts.map(words).join(", "));
+  setClass(byId("cluster-note"), isWell ? "side" : "side bad");
+}
+
 function drawCustom(stats) {
   const rows = stats.custom.families.flatMap((family) =>
     family.series.map((one) => ({
@@ -1217,6 +1271,7 @@ function draw() {
   drawReasons(stats);
   drawConnections(stats);
   drawSystem(stats);
+  drawCluster();
   drawCustom(stats);
   drawAlerts(stats);
   showTitle();
@@ -1370,6 +1425,19 @@ async function readPeers() {
   }
 }
 
+/** Reads the figures of the cluster, if the host is in one. */
+async function readCluster() {
+  if (!(state.info.pages ?? []).includes("/api/cluster")) return;
+  try {
+    const cluster = await readJson("api/cluster");
+    if (state.paused && state.cluster) return;
+    state.cluster = cluster;
+    drawSoon();
+  } catch {
+    // As above.
+  }
+}
+
 /** Takes the figures of an event. While paused, only the histories grow. */
 function take({ stats, timeline }) {
   const before = (pending ?? state.stats)?.started_milliseconds;
@@ -1438,6 +1506,7 @@ async function reread() {
   if (state.span !== "minute") readTimeline(state.span);
   if (clientKind === "idle") readIdle();
   readPeers();
+  readCluster();
 }
 
 /** Waits until a token is given. */
@@ -1535,6 +1604,7 @@ async function readSettings() {
   }
   setInterval(() => (connection.isLive ? null : showState()), 1000);
   setInterval(() => connection.isLive && !document.hidden && reread(), 10_000);
+  setInterval(() => connection.isLive && !document.hidden && readCluster(), 2_000);
   const info = async () => {
     try {
       state.info = await readJson("api/info");
