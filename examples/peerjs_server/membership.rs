@@ -7,7 +7,7 @@ use crate::counts::Refusal;
 use crate::http;
 use crate::network::{Command, Network, Service};
 use crate::registry::Registry;
-use crate::values::{nats_address, without};
+use crate::values::{check_nats_address, without};
 use clap::Args;
 use corelane::cluster::{self as library, ClaimError, Cluster, ClusterOptions, LostReason};
 use corelane::router::Router;
@@ -43,7 +43,7 @@ pub(crate) enum Without {
 pub(crate) struct MembershipOptions {
     /// Serve as one of several machines: addresses of nats-servers with JetStream, separated by commas. Clients of all
     /// machines with the same --cluster_name reach each other.
-    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = nats_address)]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     cluster: Vec<String>,
 
     /// Name of the cluster. Several clusters may share one NATS.
@@ -93,6 +93,16 @@ impl MembershipOptions {
     /// Whether the server is one of several.
     pub(crate) fn is_on(&self) -> bool {
         !self.cluster.is_empty()
+    }
+
+    /// Checks the addresses. clap would repeat a wrong one, with its password.
+    ///
+    /// # Errors
+    /// [`Failure`] with the allowed addresses.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let check = |address: &String| check_nats_address(address);
+        let wrong = |allowed| Failure::configuration(format_args!("--cluster: {allowed}"));
+        self.cluster.iter().try_for_each(check).map_err(wrong)
     }
 
     /// Joins the cluster, if there is one. Does not wait for NATS.

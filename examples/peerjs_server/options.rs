@@ -223,6 +223,7 @@ impl Options {
             options.port =
                 number(0, 65_535, "")(&port).map_err(|allowed| Failure::configuration(wrong(allowed)))?;
         }
+        options.membership.check()?;
         if let Some(file) = &options.report_file {
             let wrong = |error| format!("--report_file {}: cannot be written: {error}", file.display());
             writable(file).map_err(|error| Failure::configuration(wrong(error)))?;

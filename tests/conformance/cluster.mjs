@@ -45,15 +45,23 @@ async function allReach(...clients) {
   for (const from of clients) for (const to of clients) if (from !== to) await reaches(from, to);
 }
 
-/** Sends messages until one arrives: the recipient's id may not be known yet on the sender's machine, or be held. */
-async function reaches(from, to, limit) {
-  const payload = randomUUID();
+/** Sends messages until one arrives: one that is under way when a link is lost does not. */
+async function reaches(from, to) {
+  const [mark, stop] = [randomUUID(), new AbortController()];
   const arrived = (async () => {
-    while ((await to.nextOf("OFFER")).payload !== payload);
+    while ((await to.nextOf("OFFER")).payload !== mark);
   })();
-  arrived.catch(() => {});
-  from.send({ type: "OFFER", dst: to.id, payload });
-  await within(arrived, `${from.id} to reach ${to.id}`, limit);
+  const sending = (async () => {
+    for (; !stop.signal.aborted; await sleep(3_000, undefined, { signal: stop.signal }).catch(() => {})) {
+      from.send({ type: "OFFER", dst: to.id, payload: mark });
+    }
+  })();
+  try {
+    await within(arrived, `${from.id} to reach ${to.id}`);
+  } finally {
+    stop.abort();
+    await sending;
+  }
 }
 
 /** Joins as soon as the server takes the client. A refusal must be ID-TAKEN or a status of HTTP. */
