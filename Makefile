@@ -56,8 +56,10 @@ envelope:
 # The libraries for C, and their installation: `make lib`, then `sudo make install`, which compiles nothing
 # (docs/packaging.md). Also honours LIBDIR and INCLUDEDIR. install-debug adds the debug information.
 PREFIX ?= /usr/local
+# FEATURES=nats: with clusters.
+FEATURES ?=
 lib:
-	scripts/lib.sh
+	FEATURES='$(FEATURES)' scripts/lib.sh
 
 install install-debug uninstall:
 	@PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' DESTDIR='$(DESTDIR)' scripts/install.sh $@

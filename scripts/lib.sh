@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the libraries for C into target/c: the shared one, its debug information, and the archive. `make install`
 # copies them. Both export only corelane_*; the script fails otherwise. For Linux, with GNU binutils.
+# FEATURES=nats builds them with clusters.
 #
 # The options of the link stand here and not in a build script, because Rust users would have to compile and run that,
 # and Cargo warns about linker options for a cdylib in a package that declares none.
@@ -22,7 +23,7 @@ rm -rf "$work" "$built"
 mkdir -p "$work" "$built"
 
 # nodelete: the library's threads, and the destructors of thread-local values, outlive dlclose.
-cargo rustc --color never --profile c-library --lib --no-default-features --features http,elasticsearch,otlp --crate-type staticlib,cdylib -- \
+cargo rustc --color never --profile c-library --lib --no-default-features --features "http,elasticsearch,otlp${FEATURES:+,$FEATURES}" --crate-type staticlib,cdylib -- \
     --print native-static-libs \
     -C link-arg=-Wl,-soname,"$soname" -C link-arg=-Wl,-z,nodelete -C link-arg=-Wl,-z,defs 2>&1 | tee "$work/cargo.txt"
 compiled=$target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}c-library

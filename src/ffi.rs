@@ -5,6 +5,9 @@ mod alerts;
 mod borrow;
 mod builder;
 mod client;
+mod cluster;
+#[cfg_attr(not(feature = "nats"), path = "ffi/no_clusters.rs")]
+mod clusters;
 mod codes;
 mod connections;
 #[cfg(feature = "http")]
@@ -42,6 +45,7 @@ pub use alerts::*;
 pub use borrow::*;
 pub use builder::*;
 pub use client::*;
+pub use cluster::*;
 pub use connections::*;
 #[cfg(feature = "http")]
 pub use door::*;

@@ -33,6 +33,8 @@ const FILES: &[&str] = &[
     "door",
     "exporter",
     "metric",
+    // Several machines.
+    "cluster",
     // What all use.
     "handle",
 ];
@@ -41,7 +43,7 @@ const FILES: &[&str] = &[
 const LANE: &str = "lane";
 
 /// Without a declaration.
-const OTHERS: &[&str] = &["codes", "failure", "fork", "testing", "port_tests", "monitors"];
+const OTHERS: &[&str] = &["codes", "failure", "fork", "testing", "port_tests", "monitors", "clusters", "no_clusters"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

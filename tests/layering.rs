@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http",
             "elasticsearch",
             "otlp",
+            "cluster",
         ],
     ),
     ("races", &["clients", "metrics", "ring"]),

@@ -2,6 +2,8 @@
 
 use super::guard::Failure;
 use super::status::CorelaneStatus;
+#[cfg(feature = "nats")]
+use crate::cluster::{ClaimError, StartError};
 #[cfg(all(feature = "elasticsearch", feature = "otlp"))]
 use crate::error::ExportError;
 use crate::error::{
@@ -217,6 +219,39 @@ impl Coded for ExportError {
 
     fn os_errno(&self) -> i32 {
         if let Self::Listen(error) = self { error.os_errno() } else { 0 }
+    }
+}
+
+#[cfg(feature = "nats")]
+impl Coded for StartError {
+    fn code(&self) -> CorelaneStatus {
+        match self {
+            Self::Options(_) => CorelaneStatus::Invalid,
+            Self::Port(error) => error.code(),
+            Self::System(_) => CorelaneStatus::System,
+        }
+    }
+
+    fn os_errno(&self) -> i32 {
+        match self {
+            Self::Options(_) => 0,
+            Self::Port(error) => error.os_errno(),
+            Self::System(error) => error.raw_os_error().unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(feature = "nats")]
+impl Coded for ClaimError {
+    fn code(&self) -> CorelaneStatus {
+        match self {
+            Self::Taken => CorelaneStatus::Exists,
+            Self::Unavailable => CorelaneStatus::Unavailable,
+            Self::Fenced => CorelaneStatus::Fenced,
+            Self::Busy => CorelaneStatus::Busy,
+            Self::Name => CorelaneStatus::Invalid,
+            Self::Draining | Self::Stopped => CorelaneStatus::Closed,
+        }
     }
 }
 

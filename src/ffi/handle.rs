@@ -88,6 +88,23 @@ pub struct CorelaneExporter {
     pub value: u64,
 }
 
+/// A router's part in a cluster. Valid until `corelane_cluster_release`. The value 0 is never a valid handle. Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneCluster {
+    /// The library's own number.
+    pub value: u64,
+}
+
+/// A claimed name. Valid until `corelane_claim_release`, or until its cluster is released. The value 0 is never a valid handle.
+/// Copy it freely.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CorelaneClaim {
+    /// The library's own number.
+    pub value: u64,
+}
+
 /// One series of a counter. Valid until `corelane_counter_release`. The value 0 is never a valid handle. Copy it freely.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

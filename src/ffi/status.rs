@@ -30,11 +30,11 @@ pub enum CorelaneStatus {
     Limit = -16,
     /// Not possible in the present state of the router, port or monitor.
     State = -17,
-    /// Another thread is inside a call with this handle. Retry when it has returned.
+    /// In use: another thread is inside a call with this handle, or too many claims are under way. Retry later.
     Busy = -18,
     /// The time-out expired first.
     Timeout = -19,
-    /// The router is draining or has stopped.
+    /// The router or the cluster is draining or has stopped.
     Closed = -20,
     /// Called from a thread that must not make this call, because the call would wait for that thread.
     Thread = -21,
@@ -51,7 +51,7 @@ pub enum CorelaneStatus {
     NoMemory = -26,
     /// The operating system refused a call; `os_errno` has its error number.
     System = -27,
-    /// Reserved: not available on this platform.
+    /// Not in this build of the library.
     Unsupported = -28,
     /// A ring contains values that neither end can have written. It cannot be used any more.
     Corrupt = -29,
@@ -70,11 +70,15 @@ pub enum CorelaneStatus {
     Payloads = -35,
     /// A handler's send or relay has failed; the reason is told beside.
     Failed = -36,
+    /// The cluster does not answer. Local routing goes on.
+    Unavailable = -37,
+    /// This machine is cut off from its cluster, and owns no name until it has joined again.
+    Fenced = -38,
 }
 
 impl CorelaneStatus {
     /// Every status.
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 32] = [
         Self::Ok,
         Self::Again,
         Self::Full,
@@ -105,6 +109,8 @@ impl CorelaneStatus {
         Self::Concurrency,
         Self::Payloads,
         Self::Failed,
+        Self::Unavailable,
+        Self::Fenced,
     ];
 
     /// The status with this number.
@@ -125,9 +131,9 @@ impl CorelaneStatus {
             Self::Exists => c"the name is taken",
             Self::Limit => c"a limit is reached",
             Self::State => c"not possible in the present state",
-            Self::Busy => c"another thread is inside a call with this handle",
+            Self::Busy => c"in use: retry later",
             Self::Timeout => c"the time-out expired",
-            Self::Closed => c"the router is draining or has stopped",
+            Self::Closed => c"the router or the cluster is draining or has stopped",
             Self::Thread => c"called from a thread that must not make this call",
             Self::Forked => c"called in a child of fork",
             Self::Abi => c"header and library have different versions",
@@ -135,7 +141,7 @@ impl CorelaneStatus {
             Self::ConfigValue => c"a configuration value is not allowed",
             Self::NoMemory => c"out of memory",
             Self::System => c"the operating system refused a call",
-            Self::Unsupported => c"not available on this platform",
+            Self::Unsupported => c"not in this build of the library",
             Self::Corrupt => c"a ring is corrupt",
             Self::Panic => c"a defect in the library",
             Self::TimeoutStarted => c"the time-out expired while the message was being handled",
@@ -144,6 +150,8 @@ impl CorelaneStatus {
             Self::Concurrency => c"too many messages are on the way",
             Self::Payloads => c"the memory for large messages is in use",
             Self::Failed => c"not sent",
+            Self::Unavailable => c"the cluster does not answer",
+            Self::Fenced => c"this machine is cut off from its cluster",
         }
     }
 
@@ -180,6 +188,8 @@ impl CorelaneStatus {
             Self::Concurrency => c"CORELANE_CONCURRENCY",
             Self::Payloads => c"CORELANE_PAYLOADS",
             Self::Failed => c"CORELANE_FAILED",
+            Self::Unavailable => c"CORELANE_UNAVAILABLE",
+            Self::Fenced => c"CORELANE_FENCED",
         }
     }
 }
