@@ -293,6 +293,18 @@
 // then need no rights but to create documents.
 #define CORELANE_ELASTICSEARCH_NO_TEMPLATES 2
 
+// As the kind of a cluster's event: the answer to `corelane_cluster_claim_start`, in `status`.
+#define CORELANE_CLUSTER_CLAIMED 1
+
+// The claim's name is lost, for `reason`. Close the client, and release the claim after the client's CORELANE_EVENT_CLOSED.
+#define CORELANE_CLUSTER_LOST 2
+
+// As the reason of a loss: the same client, by its token, has connected elsewhere.
+#define CORELANE_LOST_REPLACED 1
+
+// Another client has the name: this machine was cut off from the cluster for too long.
+#define CORELANE_LOST_TAKEN 2
+
 // What a call returns: 0 or a count if it succeeds, otherwise one of these negative numbers. A number is never reused for
 // another meaning. New statuses may be added: treat an unknown one as a failure.
 enum corelane_status
@@ -323,11 +335,11 @@ enum corelane_status
   CORELANE_LIMIT = -16,
   // Not possible in the present state of the router, port or monitor.
   CORELANE_STATE = -17,
-  // Another thread is inside a call with this handle. Retry when it has returned.
+  // In use: another thread is inside a call with this handle, or too many claims are under way. Retry later.
   CORELANE_BUSY = -18,
   // The time-out expired first.
   CORELANE_TIMEOUT = -19,
-  // The router is draining or has stopped.
+  // The router or the cluster is draining or has stopped.
   CORELANE_CLOSED = -20,
   // Called from a thread that must not make this call, because the call would wait for that thread.
   CORELANE_THREAD = -21,
@@ -344,7 +356,7 @@ enum corelane_status
   CORELANE_NO_MEMORY = -26,
   // The operating system refused a call; `os_errno` has its error number.
   CORELANE_SYSTEM = -27,
-  // Reserved: not available on this platform.
+  // Not in this build of the library.
   CORELANE_UNSUPPORTED = -28,
   // A ring contains values that neither end can have written. It cannot be used any more.
   CORELANE_CORRUPT = -29,
@@ -363,6 +375,10 @@ enum corelane_status
   CORELANE_PAYLOADS = -35,
   // A handler's send or relay has failed; the reason is told beside.
   CORELANE_FAILED = -36,
+  // The cluster does not answer. Local routing goes on.
+  CORELANE_UNAVAILABLE = -37,
+  // This machine is cut off from its cluster, and owns no name until it has joined again.
+  CORELANE_FENCED = -38,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -1832,6 +1848,99 @@ typedef struct corelane_histogram {
   uint64_t value;
 } corelane_histogram;
 
+// How a machine takes part in a cluster. Set `machine`; everything else but the size may be 0 or NULL.
+typedef struct corelane_cluster_options {
+  // `sizeof(corelane_cluster_options)`, set by the caller: CORELANE_CLUSTER_OPTIONS_INIT.
+  uint32_t size;
+  // How many NATS servers keep what the machines know. 0: three in a cluster of servers, one otherwise.
+  uint32_t replicas;
+  // The addresses of NATS servers, separated by commas. NULL: "nats://127.0.0.1:4222".
+  const char *servers;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t servers_length;
+  // The cluster's name, the same on all machines: 1 to 64 letters, digits, - or _. NULL: "corelane".
+  const char *cluster;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t cluster_length;
+  // This machine's name, of the same form. Each machine has its own.
+  const char *machine;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t machine_length;
+  // A file with credentials of NATS (JWT and seed). NULL: none.
+  const char *credentials_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t credentials_file_length;
+  // The user at NATS. NULL: none.
+  const char *user;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t user_length;
+  // The user's password.
+  const char *password;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t password_length;
+  // PEM file of the authorities that the servers' certificates are checked with. With it, TLS is required.
+  const char *ca_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t ca_file_length;
+  // PEM file of this machine's certificate. NULL: none.
+  const char *certificate_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t certificate_file_length;
+  // PEM file of its private key.
+  const char *key_file;
+  // Its length, or CORELANE_NUL_TERMINATED.
+  size_t key_file_length;
+  // The secret with which clients' tokens are hidden from who can read what NATS keeps. The same on all machines. NULL: the
+  // cluster's name, which hides nothing from who guesses tokens.
+  const uint8_t *secret;
+  // Its length in bytes.
+  size_t secret_length;
+  // The most names on other machines. 0: the library's default, as for the next three.
+  size_t names;
+  // The most rooms with members on other machines.
+  size_t rooms;
+  // The most messages that a worker may have under way to one machine.
+  uint32_t link_messages;
+  // The most bytes of them.
+  uint32_t link_bytes;
+} corelane_cluster_options;
+
+// The initial value of a corelane_cluster_options.
+#define CORELANE_CLUSTER_OPTIONS_INIT {sizeof(corelane_cluster_options), 0, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, CORELANE_NUL_TERMINATED, NULL, 0, 0, 0, 0, 0}
+
+// A router's part in a cluster. Valid until `corelane_cluster_release`. The value 0 is never a valid handle. Copy it freely.
+typedef struct corelane_cluster {
+  // The library's own number.
+  uint64_t value;
+} corelane_cluster;
+
+// A claimed name. Valid until `corelane_claim_release`, or until its cluster is released. The value 0 is never a valid handle.
+// Copy it freely.
+typedef struct corelane_claim {
+  // The library's own number.
+  uint64_t value;
+} corelane_claim;
+
+// What a cluster tells about a claim.
+typedef struct corelane_cluster_event {
+  // `sizeof(corelane_cluster_event)`, set by the caller: CORELANE_CLUSTER_EVENT_INIT.
+  uint32_t size;
+  // A CORELANE_CLUSTER_ value. Ignore events of a kind that you do not know.
+  uint32_t kind;
+  // The claim.
+  struct corelane_claim claim;
+  // The host's value from the claim.
+  uint64_t correlation;
+  // In CORELANE_CLUSTER_CLAIMED: 0 if the name belongs to the client now; otherwise a status that `corelane_cluster_claim`
+  // lists, and the claim is over: its handle is stale.
+  int32_t status;
+  // In CORELANE_CLUSTER_LOST a CORELANE_LOST_ value, otherwise 0.
+  uint32_t reason;
+} corelane_cluster_event;
+
+// The initial value of a corelane_cluster_event.
+#define CORELANE_CLUSTER_EVENT_INIT {sizeof(corelane_cluster_event), 0, {0}, 0, 0, 0}
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2953,6 +3062,97 @@ int32_t corelane_gauge_release(struct corelane_gauge gauge);
 //
 // Any thread. Does not block. CORELANE_STALE the second time.
 int32_t corelane_histogram_release(struct corelane_histogram histogram);
+
+// Makes the router one of several machines that act as one, over NATS (docs/cluster.md), with a thread of its own, which
+// blocks all signals. A message to a name that is on another machine goes there. Until NATS answers, claims are unavailable and
+// local routing goes on. A router is in one cluster at a time. Release the cluster before the router.
+//
+// Any thread. Does not block: `corelane_cluster_is_joined` says when claims can succeed. CORELANE_INVALID (an option: the error
+// says which), CORELANE_LIMIT (the router is in a cluster; `max_ports`; 64 clusters of the process), CORELANE_STATE (the router
+// has stopped), CORELANE_SYSTEM (no descriptor, no thread), CORELANE_UNSUPPORTED (the library was built without clusters:
+// docs/packaging.md), CORELANE_STALE, CORELANE_NULL.
+int32_t corelane_router_join_cluster(struct corelane_router router,
+                                     const struct corelane_cluster_options *options,
+                                     struct corelane_cluster *out_cluster,
+                                     struct corelane_error *error);
+
+// Claims a name for a client that shows this token, and waits for the answer for at most `timeout_ns`; after CORELANE_TIMEOUT
+// the claim is given up. The same client, by its token, takes its name over from wherever it was. Connect the client after the
+// claim, and release the claim after the client's CORELANE_EVENT_CLOSED. `correlation` is the host's own value: a loss of the
+// name is an event of `corelane_cluster_next` with it.
+//
+// Any thread; waits. CORELANE_EXISTS (another client has the name), CORELANE_UNAVAILABLE (NATS does not answer),
+// CORELANE_FENCED (this machine is cut off), CORELANE_BUSY (too many claims: let the client come again later),
+// CORELANE_TIMEOUT, CORELANE_CLOSED (the cluster drains or has stopped), CORELANE_INVALID (the name's length; not UTF-8),
+// CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_cluster_claim(struct corelane_cluster cluster,
+                               const char *name,
+                               size_t name_length,
+                               const char *token,
+                               size_t token_length,
+                               uint64_t correlation,
+                               uint64_t timeout_ns,
+                               struct corelane_claim *out_claim,
+                               struct corelane_error *error);
+
+// As `corelane_cluster_claim`, without waiting: the answer is an event of `corelane_cluster_next`, whatever it is. Released
+// before its answer, the claim is given up and has no event.
+//
+// Any thread. Does not block. CORELANE_INVALID (not UTF-8), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_cluster_claim_start(struct corelane_cluster cluster,
+                                     const char *name,
+                                     size_t name_length,
+                                     const char *token,
+                                     size_t token_length,
+                                     uint64_t correlation,
+                                     struct corelane_claim *out_claim);
+
+// Gives a claimed name up. What the cluster still had to tell about the claim is dropped.
+//
+// Any thread. Does not block. CORELANE_STALE (cluster; or the claim is over), also the second time.
+int32_t corelane_claim_release(struct corelane_cluster cluster, struct corelane_claim claim);
+
+// Returns a descriptor that is readable (poll, epoll) while an event waits. Do not read or close it. Valid until
+// `corelane_cluster_release`.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_cluster_fd(struct corelane_cluster cluster);
+
+// Takes the next event: the answer to a claim, or a lost name. No event is dropped: each claim has room for its own.
+//
+// Any thread. Does not block. CORELANE_AGAIN (none waits), CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_cluster_next(struct corelane_cluster cluster,
+                              struct corelane_cluster_event *out_event);
+
+// Sleeps until an event waits, the cluster is released, or `timeout_ns` is over. Returns 1 if an event waits, otherwise 0.
+//
+// Any thread; waits. CORELANE_STALE.
+int32_t corelane_cluster_wait(struct corelane_cluster cluster,
+                              uint64_t timeout_ns);
+
+// Writes the cluster's figures, as this machine knows them, as JSON (docs/cluster.md). They are at most a tenth of a second
+// old. Free the text with `corelane_text_free`.
+//
+// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_cluster_status(struct corelane_cluster cluster,
+                                struct corelane_text *out_text);
+
+// Returns 1 if claims can succeed now, otherwise 0.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_cluster_is_joined(struct corelane_cluster cluster);
+
+// Takes no claims any more, and tells the other machines so. Then close the clients, paced, release their claims, and release
+// the cluster.
+//
+// Any thread. Does not block. CORELANE_STALE.
+int32_t corelane_cluster_drain(struct corelane_cluster cluster);
+
+// Leaves the cluster, and tells the other machines so. Its claims are over, and its descriptor is closed: remove it from the
+// event loop first. A thread that waits for a claim gets CORELANE_CLOSED. The router goes on alone.
+//
+// Any thread; waits for a few seconds at most. CORELANE_STALE the second time.
+int32_t corelane_cluster_release(struct corelane_cluster cluster);
 
 #ifdef __cplusplus
 }  // extern "C"

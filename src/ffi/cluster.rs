@@ -111,6 +111,7 @@ unsafe impl CStruct for CorelaneClusterEvent {
 }
 
 /// An option that is set, for [`Options::set`].
+#[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "no option is read then"))]
 pub(super) enum Part<'a> {
     Servers(&'a str),
     Cluster(&'a str),
