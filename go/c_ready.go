@@ -16,16 +16,16 @@ type readiness struct {
 	raw  syscall.RawConn
 }
 
-func newReadiness(poll alertPoll) (readiness, error) {
+func newReadiness(poll interface{ descriptor() (int, error) }) (readiness, error) {
 	descriptor, err := poll.descriptor()
 	if err != nil {
 		return readiness{}, err
 	}
 	own, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(descriptor), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
-		return readiness{}, &Error{Code: CodeSystem, Message: "the descriptor of the alerts", Errno: errno}
+		return readiness{}, &Error{Code: CodeSystem, Message: "a copy of the library's descriptor", Errno: errno}
 	}
-	file := os.NewFile(own, "corelane alerts")
+	file := os.NewFile(own, "corelane events")
 	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()

@@ -51,7 +51,7 @@ var sentinels = func() map[Code]*Error {
 		ErrAgain, ErrFull, ErrNull, ErrInvalid, ErrTooLarge, ErrNotFound, ErrStale, ErrNameTaken, ErrLimit, ErrState, ErrBusy,
 		ErrTimeout, ErrClosed, ErrThread, ErrForked, ErrABI, ErrConfigKey, ErrConfigValue, ErrNoMemory, ErrSystem,
 		ErrUnsupported, ErrCorrupt, ErrPanic, ErrTimeoutStarted, ErrRateLimited, ErrInFlight, ErrConcurrency, ErrPayloads,
-		ErrFailed,
+		ErrFailed, ErrUnavailable, ErrFenced,
 	} {
 		known[one.Code] = one
 	}

@@ -35,6 +35,8 @@ const (
 	CodeConcurrency    Code = -34
 	CodePayloads       Code = -35
 	CodeFailed         Code = -36
+	CodeUnavailable    Code = -37
+	CodeFenced         Code = -38
 )
 
 // The errors to compare with by errors.Is. Each stands for one status, whatever the text of the error is.
@@ -57,15 +59,17 @@ var (
 	ErrNameTaken = &Error{Code: CodeExists}
 	// ErrExists is ErrNameTaken, for things that are no clients.
 	ErrExists = ErrNameTaken
+	// ErrTaken is ErrNameTaken, for names in a cluster.
+	ErrTaken = ErrNameTaken
 	// ErrLimit: a limit of the configuration or of the process is reached. The text says which.
 	ErrLimit = &Error{Code: CodeLimit}
 	// ErrState: not possible in the present state of the router, lane or monitor.
 	ErrState = &Error{Code: CodeState}
-	// ErrBusy: another goroutine is inside a call that only one may make.
+	// ErrBusy: another goroutine is inside a call that only one may make, or too many claims are under way.
 	ErrBusy = &Error{Code: CodeBusy}
 	// ErrTimeout: the time-out expired first.
 	ErrTimeout = &Error{Code: CodeTimeout}
-	// ErrClosed: the router is draining or has stopped.
+	// ErrClosed: the router or the cluster is draining or has stopped.
 	ErrClosed = &Error{Code: CodeClosed}
 	// ErrThread: the call would wait for its own thread.
 	ErrThread = &Error{Code: CodeThread}
@@ -99,6 +103,10 @@ var (
 	ErrPayloads = &Error{Code: CodePayloads}
 	// ErrFailed: a handler's send or relay has failed.
 	ErrFailed = &Error{Code: CodeFailed}
+	// ErrUnavailable: the cluster does not answer. Local routing goes on.
+	ErrUnavailable = &Error{Code: CodeUnavailable}
+	// ErrFenced: this machine is cut off from its cluster, and owns no name until it has joined again.
+	ErrFenced = &Error{Code: CodeFenced}
 )
 
 // statuses has, by code, the name in include/corelane.h and what the status means.
@@ -114,9 +122,9 @@ var statuses = map[Code][2]string{
 	CodeExists:         {"CORELANE_EXISTS", "the name is taken"},
 	CodeLimit:          {"CORELANE_LIMIT", "a limit is reached"},
 	CodeState:          {"CORELANE_STATE", "not possible in the present state"},
-	CodeBusy:           {"CORELANE_BUSY", "another thread is inside a call with this object"},
+	CodeBusy:           {"CORELANE_BUSY", "in use: another thread is inside a call with this object, or too many claims are under way"},
 	CodeTimeout:        {"CORELANE_TIMEOUT", "the time-out expired first"},
-	CodeClosed:         {"CORELANE_CLOSED", "the router is draining or has stopped"},
+	CodeClosed:         {"CORELANE_CLOSED", "the router or the cluster is draining or has stopped"},
 	CodeThread:         {"CORELANE_THREAD", "this thread must not make this call"},
 	CodeForked:         {"CORELANE_FORKED", "this process is a child of fork"},
 	CodeABI:            {"CORELANE_ABI", "the package and the library are of different versions"},
@@ -133,6 +141,8 @@ var statuses = map[Code][2]string{
 	CodeConcurrency:    {"CORELANE_CONCURRENCY", "too many messages are on the way"},
 	CodePayloads:       {"CORELANE_PAYLOADS", "the memory for large messages is in use"},
 	CodeFailed:         {"CORELANE_FAILED", "a handler's send or relay has failed"},
+	CodeUnavailable:    {"CORELANE_UNAVAILABLE", "the cluster does not answer"},
+	CodeFenced:         {"CORELANE_FENCED", "this machine is cut off from its cluster"},
 }
 
 // String returns the name of the status in include/corelane.h.

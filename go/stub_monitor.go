@@ -100,7 +100,7 @@ func (alertPoll) release()             {}
 // readiness waits for the end of a context.
 type readiness struct{}
 
-func newReadiness(alertPoll) (readiness, error) { return readiness{}, nil }
+func newReadiness(any) (readiness, error) { return readiness{}, nil }
 
 func (readiness) wait(ctx context.Context, _ func() bool) error {
 	<-ctx.Done()

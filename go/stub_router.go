@@ -25,6 +25,23 @@ func (routerHandle) setActiveWorkers(int) error          { return ErrUnsupported
 func (routerHandle) isTask(string, string) (bool, error) { return false, ErrUnsupported }
 func (routerHandle) prometheus() (string, error)         { return "", ErrUnsupported }
 
+// clusterHandle does not exist: see Stub.
+type clusterHandle struct{}
+type claimHandle struct{}
+
+func (routerHandle) joinCluster(*ClusterOptions) (clusterHandle, error) {
+	return clusterHandle{}, ErrUnsupported
+}
+func (clusterHandle) claim(string, string, uint64) (claimHandle, error) {
+	return claimHandle{}, ErrUnsupported
+}
+func (clusterHandle) releaseClaim(claimHandle) error { return ErrUnsupported }
+func (clusterHandle) next() (clusterEvent, error)    { return clusterEvent{}, ErrUnsupported }
+func (clusterHandle) status() (string, error)        { return "", ErrUnsupported }
+func (clusterHandle) isJoined() bool                 { return false }
+func (clusterHandle) drain() error                   { return ErrUnsupported }
+func (clusterHandle) release() error                 { return nil }
+
 func libraryVersion() uint32 { return 0 }
 
 // buildTag is the tag of this build.
