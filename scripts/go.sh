@@ -13,7 +13,7 @@ if [[ ${version_of_go:-0} -lt 23 ]]; then
     exit 1
 fi
 
-scripts/lib.sh >/dev/null || exit 1
+FEATURES=nats scripts/lib.sh >/dev/null || exit 1
 prefix=$target/go/prefix
 rm -rf "$prefix"
 PREFIX=$prefix scripts/install.sh install || exit 1
