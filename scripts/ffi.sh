@@ -41,7 +41,8 @@ step "read the header, and compare it with an earlier one" 60 python3 ffi-tests/
 if [[ $failed != 0 ]]; then exit 1; fi
 
 # The server of cluster.c. Without it the statuses that need one are not asked for.
-NATS_SERVER=${NATS_SERVER:-$(command -v nats-server || true)}
+# `make deps` installs it.
+NATS_SERVER=${NATS_SERVER:-$(PATH=$PATH:$(go env GOPATH 2>/dev/null)/bin command -v nats-server || true)}
 if [[ -z $NATS_SERVER ]]; then
     echo "skipped: clusters from C, because nats-server is missing (go install github.com/nats-io/nats-server/v2@v2.15.3)"
     if [[ ${CORELANE_REQUIRE_ALL:-} == 1 ]]; then failed=$((failed + 1)); fi

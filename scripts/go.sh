@@ -80,6 +80,7 @@ END
 }
 
 root=$PWD
+PATH=$PATH:$(go env GOPATH)/bin # nats-server is there.
 export GOTOOLCHAIN=local GOFLAGS=-mod=readonly
 # A stub build is for every system on which a developer works.
 stub_elsewhere() {

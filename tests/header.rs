@@ -43,7 +43,8 @@ const FILES: &[&str] = &[
 const LANE: &str = "lane";
 
 /// Without a declaration.
-const OTHERS: &[&str] = &["codes", "failure", "fork", "testing", "port_tests", "monitors", "clusters", "no_clusters"];
+const OTHERS: &[&str] =
+    &["codes", "failure", "fork", "testing", "port_tests", "monitors", "clusters", "no_clusters"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -228,6 +228,16 @@ static void configurations(void) {
   }
 }
 
+/* A cluster that never finds its server. None if the library has no clusters. */
+static corelane_cluster cluster_of(corelane_router router) {
+  corelane_cluster_options options = CORELANE_CLUSTER_OPTIONS_INIT;
+  corelane_cluster cluster = {0};
+  options.servers = "nats://127.0.0.1:1";
+  options.machine = "a";
+  (void)corelane_router_join_cluster(router, &options, &cluster, NULL);
+  return cluster;
+}
+
 int main(void) {
   generated_good good;
   corelane_port_options shared = CORELANE_PORT_OPTIONS_INIT;
@@ -244,6 +254,7 @@ int main(void) {
   IS(corelane_port_join(good.corelane_port, good.corelane_client, TEXT("room"), &good.corelane_room, NULL), CORELANE_OK);
   IS(corelane_monitor_new(NULL, 0, &good.corelane_monitor, NULL), CORELANE_OK);
   IS(corelane_builder_new(NULL, 0, &good.corelane_builder, NULL), CORELANE_OK);
+  good.corelane_cluster = cluster_of(good.corelane_router);
   inside_structs(&good);
   generated_nulls(&good);
   generated_sizes(&good);
@@ -263,6 +274,7 @@ int main(void) {
     loop own = {.port = good.corelane_port};
     CHECK(await_kind(&own, CORELANE_EVENT_MESSAGE)->token == 1);
   }
+  (void)corelane_cluster_release(good.corelane_cluster);
   end_router(good.corelane_router);
   IS(corelane_port_release(good.corelane_port), CORELANE_OK);
   IS(corelane_monitor_release(good.corelane_monitor), CORELANE_OK);

@@ -158,11 +158,7 @@ unsafe fn options(given: *const CorelaneClusterOptions) -> Result<Options, Failu
         Part::Servers(part("servers", given.servers, given.servers_length)?),
         Part::Cluster(part("cluster", given.cluster, given.cluster_length)?),
         Part::Machine(part("machine", given.machine, given.machine_length)?),
-        Part::Credentials(part(
-            "credentials_file",
-            given.credentials_file,
-            given.credentials_file_length,
-        )?),
+        Part::Credentials(part("credentials_file", given.credentials_file, given.credentials_file_length)?),
         Part::Ca(part("ca_file", given.ca_file, given.ca_file_length)?),
     ];
     texts.into_iter().filter(Part::is_set).for_each(|text| options.set(text));

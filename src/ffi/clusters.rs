@@ -174,13 +174,14 @@ pub(super) fn join(router: &Router, options: Options) -> Result<CorelaneCluster,
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let bell = EventFd::new().map_err(StartError::System)?;
     let desk = Arc::new(Desk { claims: Mutex::default(), bell });
-    let cluster = with_signals_blocked(|| Cluster::start(router, options.0)).map_err(|error| match error {
-        StartError::Port(PortError::TooManyPorts(_)) => {
-            let text = "the router is in a cluster already, or has max_ports ports";
-            Failure::new(CorelaneStatus::Limit, text)
-        }
-        other => other.into(),
-    })?;
+    let cluster =
+        with_signals_blocked(|| Cluster::start(router, options.0)).map_err(|error| match error {
+            StartError::Port(PortError::TooManyPorts(_)) => {
+                let text = "the router is in a cluster already, or has max_ports ports";
+                Failure::new(CorelaneStatus::Limit, text)
+            }
+            other => other.into(),
+        })?;
     let told = Arc::clone(&desk);
     cluster.on_lost(move |lost| {
         let mut claims = lock(&told.claims);
@@ -282,8 +283,12 @@ impl Joined {
         let (id, correlation, news) = self.desk.next()?;
         let (kind, status, reason) = match news {
             News { answer: Some(Ok(())), .. } => (CORELANE_CLUSTER_CLAIMED, 0, 0),
-            News { answer: Some(Err(error)), .. } => (CORELANE_CLUSTER_CLAIMED, Failure::from(error).code(), 0),
-            News { lost: Some(LostReason::Replaced), .. } => (CORELANE_CLUSTER_LOST, 0, CORELANE_LOST_REPLACED),
+            News { answer: Some(Err(error)), .. } => {
+                (CORELANE_CLUSTER_CLAIMED, Failure::from(error).code(), 0)
+            }
+            News { lost: Some(LostReason::Replaced), .. } => {
+                (CORELANE_CLUSTER_LOST, 0, CORELANE_LOST_REPLACED)
+            }
             News { .. } => (CORELANE_CLUSTER_LOST, 0, CORELANE_LOST_TAKEN),
         };
         Some(CorelaneClusterEvent { size: 0, kind, claim: self.handle(id), correlation, status, reason })
