@@ -194,9 +194,11 @@ impl Cluster {
         };
         let thread = std::thread::Builder::new().name("corelane-nats".to_owned()).spawn(body);
         let thread = thread.map_err(StartError::System)?;
-        match start.recv() {
-            Ok(started) => started?,
-            Err(_) => return Err(StartError::System(std::io::Error::other("it has ended"))),
+        let started = start.recv();
+        let has_ended = |_| Err(StartError::System(std::io::Error::other("it has ended")));
+        if let Err(error) = started.unwrap_or_else(has_ended) {
+            let _ = thread.join(); // So that the gateway is closed, and the host can try again at once.
+            return Err(error);
         }
         Ok(Self(Arc::new(Inner {
             commands,
