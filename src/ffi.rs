@@ -6,6 +6,7 @@ mod borrow;
 mod builder;
 mod client;
 mod cluster;
+mod cluster_parts;
 #[cfg_attr(not(feature = "nats"), path = "ffi/no_clusters.rs")]
 mod clusters;
 mod codes;
@@ -46,6 +47,7 @@ pub use borrow::*;
 pub use builder::*;
 pub use client::*;
 pub use cluster::*;
+pub use cluster_parts::*;
 pub use connections::*;
 #[cfg(feature = "http")]
 pub use door::*;

@@ -35,6 +35,7 @@ const FILES: &[&str] = &[
     "metric",
     // Several machines.
     "cluster",
+    "cluster_parts",
     // What all use.
     "handle",
 ];

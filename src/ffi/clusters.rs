@@ -1,7 +1,7 @@
 //! The clusters of this process, their claims, and what waits to be told about these. A claim's news is kept with the claim, so
 //! that there is room for it however late the host looks.
 
-use super::cluster::{
+use super::cluster_parts::{
     CORELANE_CLUSTER_CLAIMED, CORELANE_CLUSTER_LOST, CORELANE_LOST_REPLACED, CORELANE_LOST_TAKEN,
     CorelaneClusterEvent, Part,
 };

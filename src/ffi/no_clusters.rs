@@ -1,6 +1,6 @@
 //! In place of `clusters` without the feature `nats`: no router joins a cluster, so no handle of one is valid.
 
-use super::cluster::Part;
+use super::cluster_parts::Part;
 use super::guard::Failure;
 use super::handle::{CorelaneClaim, CorelaneCluster};
 use super::status::CorelaneStatus;
@@ -12,8 +12,9 @@ use std::time::Duration;
 
 pub(super) struct Joined(Infallible);
 
+/// Takes the options that the host sets, and needs none.
 #[derive(Default)]
-pub(super) struct Options;
+pub(super) struct Options {}
 
 impl Options {
     pub(super) fn set(&mut self, _: Part<'_>) {}
@@ -45,7 +46,7 @@ impl Joined {
         match self.0 {}
     }
 
-    pub(super) fn next(&self) -> Option<super::cluster::CorelaneClusterEvent> {
+    pub(super) fn next(&self) -> Option<super::cluster_parts::CorelaneClusterEvent> {
         match self.0 {}
     }
 

@@ -343,8 +343,8 @@ fn a_bad_network_loses_messages_but_neither_repeats_nor_reorders_them() {
         };
         let (mut sender, mut receiver) = (Sender::new(1, LIMITS, Moment::ZERO), Receiver::default());
         let mut machine = Machine::default();
-        let (mut there, mut back): (VecDeque<(Moment, Vec<u8>)>, VecDeque<(Moment, Acknowledgement)>) =
-            Default::default();
+        let mut there: VecDeque<(Moment, Vec<u8>)> = VecDeque::new();
+        let mut back: VecDeque<(Moment, Acknowledgement)> = VecDeque::new();
         let mut in_flight: VecDeque<usize> = VecDeque::new();
         let mut ends: Vec<Option<Result<(), Option<Reject>>>> = Vec::new();
         for step in 0..4000_u64 {
