@@ -374,6 +374,165 @@ fn a_name_that_moves_gets_its_later_messages_behind_the_answers_of_its_old_machi
     a.accounts();
 }
 
+/// What a machine has handed over: the name, and the digits of the payload.
+fn handed(machine: &mut Machine) -> Vec<String> {
+    let number = |wire: &Wire| {
+        let text = String::from_utf8(wire.payload.clone()).unwrap();
+        text.split("payload\":").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect::<String>()
+    };
+    machine.out.drain(..).map(|wire| format!("{} {}", wire.name, number(&wire))).collect()
+}
+
+/// A machine whose senders may have `share` messages under way.
+fn narrow(share: u32) -> Machine {
+    let config = config_of(&[("workers", "1"), ("hold_ms", "1000")]);
+    Machine::new(config, GatewayOptions { link_messages: 16 * share, ..GatewayOptions::default() })
+}
+
+#[test]
+fn what_waits_for_room_on_a_link_goes_out_once_when_the_link_is_lost_and_comes_back() {
+    let mut a = narrow(2);
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    a.link = a.gateway.lose_link(a.link);
+    for number in 1..=3 {
+        a.offer(ann, "ben", number);
+    }
+    a.turn();
+    a.gateway.link_up(a.link);
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1", "ben 2"]);
+    // The worker sees loss and return at once, before it takes the record of the loss.
+    a.link = a.gateway.lose_link(a.link);
+    a.gateway.link_up(a.link);
+    a.offer(ann, "ben", 4);
+    a.turn();
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 3", "ben 4"]);
+    assert_eq!(a.events(), ["1 link_lost", "2 link_lost"]);
+    a.gateway.acknowledge(a.link, 0, 2, &[]);
+    a.turn();
+    assert_eq!(a.bench.router.stats().accounting.held, 0);
+    a.accounts();
+}
+
+#[test]
+fn what_waits_goes_out_once_when_another_gateway_follows() {
+    let mut a = narrow(2);
+    let ann = a.connect("ann");
+    for name in ["ben", "eve"] {
+        a.gateway.place(name, a.link, 1);
+    }
+    a.link = a.gateway.lose_link(a.link);
+    for number in 1..=4 {
+        a.offer(ann, if number == 1 { "eve" } else { "ben" }, number);
+    }
+    a.turn();
+    a.gateway.link_up(a.link);
+    a.turn();
+    assert_eq!(a.out.len(), 2);
+    a.out.clear();
+    let Machine { bench, port, gateway, .. } = a;
+    drop(gateway);
+    let mut gateway = bench.router.gateway(GatewayOptions::default()).unwrap();
+    let link = gateway.open_link().unwrap();
+    gateway.link_up(link);
+    for name in ["ben", "eve"] {
+        gateway.place(name, link, 2);
+    }
+    let mut a = Machine { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() };
+    a.offer(ann, "eve", 5);
+    for _ in 0..4 {
+        a.turn();
+    }
+    let mut sent = handed(&mut a);
+    let under_way = sent.len() as u32;
+    a.gateway.acknowledge(a.link, 0, under_way, &[]);
+    a.turn();
+    a.turn();
+    let rest = a.out.len() as u32;
+    sent.append(&mut handed(&mut a));
+    a.gateway.acknowledge(a.link, 0, rest, &[]);
+    a.turn();
+    sent.sort();
+    let lost = a.events();
+    assert_eq!(sent.len() + lost.len(), 5, "{sent:?} {lost:?}");
+    assert!(sent.windows(2).all(|two| two[0] != two[1]), "{sent:?}");
+    assert_eq!(a.bench.router.stats().accounting.held, 0);
+    a.accounts();
+}
+
+#[test]
+fn what_comes_back_twice_keeps_its_order() {
+    let mut a = narrow(3);
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    for number in 1..=3 {
+        a.offer(ann, "ben", number);
+    }
+    a.turn();
+    let gone = [(0, Reject::Gone), (1, Reject::Gone), (2, Reject::Gone)];
+    a.gateway.acknowledge(a.link, 0, 3, &gone);
+    a.turn();
+    a.out.clear();
+    // Others use the sender's part of the link, so that only two of the three fit.
+    a.gateway.place("eve", a.link, 2);
+    a.offer(ann, "eve", 7);
+    a.turn();
+    a.gateway.place("ben", a.link, 3);
+    a.turn();
+    a.turn();
+    assert_eq!(handed(&mut a), ["eve 7", "ben 1", "ben 2"]);
+    a.gateway.acknowledge(a.link, 0, 3, &[(1, Reject::Gone), (2, Reject::Gone)]);
+    a.turn();
+    a.gateway.place("ben", a.link, 4);
+    a.turn();
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1", "ben 2", "ben 3"]);
+    a.accounts();
+}
+
+#[test]
+fn a_senders_part_that_another_link_used_is_free_for_what_waits() {
+    let mut a = narrow(1);
+    let ann = a.connect("ann");
+    let other = a.gateway.open_link().unwrap();
+    a.gateway.place("eve", a.link, 1);
+    a.gateway.place("ben", other, 2);
+    a.offer(ann, "ben", 1);
+    a.offer(ann, "eve", 2);
+    a.turn();
+    a.gateway.link_up(other);
+    a.turn();
+    assert_eq!(handed(&mut a), ["eve 2"]);
+    a.gateway.acknowledge(a.link, 0, 1, &[]);
+    a.link = other;
+    a.turn();
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1"]);
+    a.accounts();
+}
+
+#[test]
+fn a_held_message_that_no_link_can_take_does_not_keep_the_others() {
+    let config = config_of(&[("workers", "1"), ("hold_ms", "1000")]);
+    let mut a = Machine::new(config, GatewayOptions { link_bytes: 200, ..GatewayOptions::default() });
+    let ann = a.connect("ann");
+    a.gateway.place("ben", a.link, 1);
+    a.link = a.gateway.lose_link(a.link);
+    let text = format!(r#"{{"type":"OFFER","dst":"ben","payload":"{}"}}"#, "x".repeat(300));
+    let options = SubmitOptions { correlation: 1, tell_failed: true, ..SubmitOptions::default() };
+    a.port.submit_with(ann, text.as_bytes(), options).unwrap();
+    a.offer(ann, "ben", 2);
+    a.turn();
+    a.gateway.link_up(a.link);
+    a.turn();
+    a.turn();
+    assert_eq!(a.events(), ["1 too_large"]);
+    assert_eq!(handed(&mut a), ["ben 2"]);
+    a.accounts();
+}
+
 #[test]
 fn large_messages_go_out_of_line_both_ways() {
     let (mut a, mut b) = two();

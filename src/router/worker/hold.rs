@@ -364,6 +364,16 @@ impl Holds {
         Some(held)
     }
 
+    /// As [`pop`](Self::pop), for a message that was handed over to another machine: if it comes back, it goes before
+    /// all that is left here, also before what came back earlier.
+    pub(crate) fn pop_elsewhere(&mut self, hash: NameHash) {
+        let Some((place, _)) = self.queue(hash) else { return };
+        if let Some(queue) = self.queues.get_mut(place) {
+            (queue.returned, queue.gone_from) = (END, None);
+        }
+        self.pop(hash);
+    }
+
     fn remove_queue(&mut self, hash: NameHash, place: u32) {
         let Some(queue) = self.queues.get(place) else { return };
         let chain = queue.chain;

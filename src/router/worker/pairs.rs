@@ -51,7 +51,7 @@ impl Worker {
                     continue;
                 }
                 if self.state.remotes.as_ref().is_some_and(|remotes| remotes.port == port) {
-                    self.end_links(Failed::LinkLost);
+                    WorkerContext::new(&self.shared, &self.code, &mut self.state).leave_gateway();
                 }
                 self.leave(port, Undeliverable::PortGone);
             }

@@ -34,6 +34,8 @@ pub(in crate::router) struct Leaving<'a> {
     pub(in crate::router) name: &'a [u8],
     pub(in crate::router) may_hold: bool,
     pub(in crate::router) flags: u16,
+    /// Its sender's client does not move to another worker before the gateway has taken it.
+    pub(in crate::router) sender: u64,
 }
 
 /// Why a message was not handed over.
@@ -78,7 +80,7 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let at = if is_here { None } else { shared.elsewhere(hash) };
         if let Some(at) = at {
-            self.meet(at.slot);
+            self.end_old(at.slot);
         }
         let unanswered = self.unanswered(hash);
         let failed = |reason| Handled::Ended(Outcome::Failed(reason));
@@ -101,7 +103,7 @@ impl WorkerContext<'_> {
             }
         }
         let held = self.held_of(call);
-        let leaving = Leaving { hash, name, may_hold, flags: 0 };
+        let leaving = Leaving { hash, name, may_hold, flags: 0, sender: held.sender.0 };
         let handed = self.hand_over(&held, at, &leaving, relayed.len(), &|out: &mut [u8]| relayed.write(out));
         match handed {
             Ok(()) => {
@@ -140,7 +142,8 @@ impl WorkerContext<'_> {
     /// Hands held messages of a name over, in order, as far as there is room. Nothing is handed over while messages to
     /// another place are unanswered, or to a place from which messages have come back.
     pub(in crate::router) fn flush_elsewhere(&mut self, hash: NameHash, at: Elsewhere) {
-        self.meet(at.slot); // It may flush this name too, so look at its messages afterwards.
+        // First of all: it may hand over what is held for this name.
+        self.end_old(at.slot);
         let earlier = self.unanswered(hash);
         let gone = self.state.holds.gone_from(hash);
         let waits =
@@ -152,11 +155,11 @@ impl WorkerContext<'_> {
         let (name, length) = self.state.holds.name(hash);
         let name = name.get(..length).unwrap_or_default();
         while let Some(held) = self.state.holds.front(hash, &mut payload) {
-            let leaving = Leaving { hash, name, may_hold: true, flags: 0 };
+            let leaving = Leaving { hash, name, may_hold: true, flags: 0, sender: held.sender.0 };
             let fill = |out: &mut [u8]| out.copy_from_slice(&payload);
             match self.hand_over(&held, at, &leaving, payload.len(), &fill) {
                 Ok(()) => {
-                    self.state.holds.pop(hash);
+                    self.state.holds.pop_elsewhere(hash);
                     if let Some(slot) = self.shared.clients.slot(held.sender.index()) {
                         slot.unhold_one();
                     }
@@ -167,13 +170,8 @@ impl WorkerContext<'_> {
                     self.state.tell = tell;
                 }
                 Err(Stays::Full) => {
-                    if let Some(link) = self
-                        .state
-                        .remotes
-                        .as_mut()
-                        .and_then(|remotes| remotes.links.get_mut(usize::from(at.slot)))
-                    {
-                        link.stalled = true;
+                    if let Some(remotes) = self.state.remotes.as_mut() {
+                        remotes.stalled = true;
                     }
                     break;
                 }
@@ -184,32 +182,7 @@ impl WorkerContext<'_> {
         self.count_held();
     }
 
-    /// Before messages are handed over for a link: makes the list of messages under way, and ends what went into an earlier
-    /// epoch of the link or to an earlier gateway. Nothing of that is answered any more. Messages that have waited for
-    /// those may be handed over here.
-    fn meet(&mut self, slot: u8) {
-        let shared = self.shared;
-        let Some(directory) = shared.directory() else { return };
-        let ((epoch, up), Some(port)) = (directory.link(slot), directory.port()) else { return };
-        if !up && !mutant("link-down-used") {
-            return;
-        }
-        if self.state.remotes.is_none() {
-            let clients = shared.config.count(Key::MaxClients);
-            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
-        }
-        let Some(remotes) = self.state.remotes.as_mut() else { return };
-        let earlier = std::mem::replace(&mut remotes.port, port);
-        let Some(link) = remotes.links.get_mut(usize::from(slot)) else { return };
-        let before = std::mem::replace(&mut link.epoch, epoch);
-        if earlier != port {
-            self.end_links(Failed::LinkLost);
-        } else if before != epoch {
-            self.end_link(slot, before, Failed::LinkLost);
-        }
-    }
-
-    /// Writes a message into the gateway's ring and keeps it. [`meet`](Self::meet) comes first.
+    /// Writes a message into the gateway's ring and keeps it. [`end_old`](Self::end_old) comes first.
     fn hand_over(
         &mut self,
         held: &Held,
@@ -223,15 +196,26 @@ impl WorkerContext<'_> {
         let ((epoch, up), Some(port)) = (directory.link(at.slot), directory.port()) else {
             return Err(Stays::Down);
         };
-        // The epoch has changed again since: the next one flushes what is held.
-        if (!up && !mutant("link-down-used")) || self.link_epoch(at.slot) != epoch {
+        if !up && !mutant("link-down-used") {
             return Err(Stays::Down);
+        }
+        if self.state.remotes.is_none() {
+            let clients = shared.config.count(Key::MaxClients);
+            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
+        }
+        let Some(remotes) = self.state.remotes.as_mut() else { return Err(Stays::Down) };
+        if remotes.is_old(port, at.slot, epoch) {
+            return Err(Stays::Down); // Lost since `end_old`: the record of the loss is on its way.
         }
         let name = leaving.name.len();
         let kept = name + if leaving.may_hold { length } else { 0 };
-        let Some(remotes) = self.state.remotes.as_mut().filter(|remotes| remotes.port == port) else {
-            return Err(Stays::Down);
-        };
+        remotes.port = port;
+        if let Some(link) = remotes.links.get_mut(usize::from(at.slot)) {
+            link.epoch = epoch;
+        }
+        if kept as u64 > u64::from(directory.options.link_bytes) {
+            return Err(Stays::Never(Failed::TooLarge));
+        }
         if !remotes.has_room(at.slot, held.sender, kept) {
             return Err(Stays::Full);
         }
@@ -270,7 +254,7 @@ impl WorkerContext<'_> {
             Rejected::Full => Stays::Full,
         })?;
         self.shard().emitted.add(&mut self.state.writer, 1);
-        self.sent(held.sender.0, port, 1, waits);
+        self.sent(leaving.sender, port, 1, waits);
         let mut bytes = std::mem::take(&mut self.state.kept);
         bytes.clear();
         bytes.extend_from_slice(leaving.name);
@@ -297,6 +281,40 @@ impl WorkerContext<'_> {
         Ok(())
     }
 
+    /// Ends what was handed over in an earlier epoch of a link, or to an earlier gateway: nobody answers it any more. Its end
+    /// may hand held messages over, of any name.
+    fn end_old(&mut self, slot: u8) {
+        let Some(directory) = self.shared.directory() else { return };
+        if let (Some(remotes), Some(port)) = (self.state.remotes.as_mut(), directory.port())
+            && remotes.port != port
+        {
+            remotes.port = port; // First: what is handed over meanwhile goes there.
+            return self.end_all_old();
+        }
+        self.end_epochs_before(slot, directory.link(slot).0);
+    }
+
+    /// As [`end_old`](Self::end_old), of all links.
+    fn end_all_old(&mut self) {
+        let Some(directory) = self.shared.directory() else { return };
+        for slot in 0..MAX_LINKS as u8 {
+            self.end_epochs_before(slot, directory.link(slot).0);
+        }
+    }
+
+    fn end_epochs_before(&mut self, slot: u8, epoch: u32) {
+        let oldest = |worker: &Self| worker.state.remotes.as_ref()?.oldest_epoch(slot);
+        if oldest(self).is_none_or(|oldest| oldest == epoch) {
+            return;
+        }
+        let reject = Some(Reject::Failed(Failed::LinkLost as u16));
+        while oldest(self).is_some_and(|oldest| oldest != epoch) && self.end_oldest(slot, reject) {}
+        // An answer that is still on its way is about what has ended now.
+        let link = self.state.remotes.as_mut().and_then(|remotes| remotes.links.get_mut(usize::from(slot)));
+        link.into_iter().for_each(|link| link.epoch = epoch);
+        self.go_on();
+    }
+
     fn link_epoch(&self, slot: u8) -> u32 {
         let link = self.state.remotes.as_ref().and_then(|remotes| remotes.links.get(usize::from(slot)));
         link.map_or(0, |link| link.epoch)
@@ -319,6 +337,7 @@ impl WorkerContext<'_> {
         while links != 0 {
             let slot = links.trailing_zeros() as u8;
             links &= links - 1;
+            self.end_old(slot);
             let held = Held {
                 sender: NOBODY,
                 stamp: header.stamp,
@@ -330,9 +349,9 @@ impl WorkerContext<'_> {
                 port: 0,
                 tell: Tell::No,
             };
-            let leaving = Leaving { hash, name, may_hold: false, flags: delivery_flag::ROOM };
+            let (flags, sender) = (delivery_flag::ROOM, header.sender);
+            let leaving = Leaving { hash, name, may_hold: false, flags, sender };
             let at = Elsewhere { slot, revision: 0 };
-            self.meet(slot);
             if self.hand_over(&held, at, &leaving, length, fill).is_err() {
                 self.shard().emitted.add(&mut self.state.writer, 1);
                 self.undeliverable(Undeliverable::Link, 1);
@@ -354,7 +373,7 @@ impl WorkerContext<'_> {
                 return Err(Corrupt);
             }
         }
-        self.go_on(answer.link.slot);
+        self.go_on();
         Ok(())
     }
 
@@ -365,7 +384,12 @@ impl WorkerContext<'_> {
         Ok(())
     }
 
-    /// Ends all messages under way, because the gateway or the worker ends.
+    /// Ends the messages that were handed over to a gateway that has left. Another one may be there already.
+    pub(in crate::router) fn leave_gateway(&mut self) {
+        self.end_all_old();
+    }
+
+    /// Ends all messages under way, because the worker ends.
     pub(in crate::router) fn end_links(&mut self, reason: Failed) {
         for slot in 0..MAX_LINKS as u8 {
             while let Some(epoch) = self.state.remotes.as_ref().and_then(|remotes| remotes.oldest_epoch(slot))
@@ -387,13 +411,15 @@ impl WorkerContext<'_> {
             .is_some_and(|oldest| oldest == epoch || mutant("link-lost-later"))
             && self.end_oldest(slot, reject)
         {}
-        self.go_on(slot);
+        self.go_on();
     }
 
-    /// There is room on a link again: hands over what has waited for it.
-    fn go_on(&mut self, slot: u8) {
-        let link = self.state.remotes.as_mut().and_then(|remotes| remotes.links.get_mut(usize::from(slot)));
-        if link.is_some_and(|link| std::mem::take(&mut link.stalled)) {
+    /// Hands over what has waited for answers, or for room on a link or in a sender's part of all.
+    fn go_on(&mut self) {
+        while let Some(hash) = self.state.remotes.as_mut().and_then(|remotes| remotes.answered.pop()) {
+            self.name_connected(hash);
+        }
+        if self.state.remotes.as_mut().is_some_and(|remotes| std::mem::take(&mut remotes.stalled)) {
             self.look_up_posted(u64::MAX);
         }
         self.count_held();
@@ -443,9 +469,12 @@ impl WorkerContext<'_> {
             self.end_kept(&sent.held, outcome);
             self.state.tell = tell;
         }
-        // All answers are here, and messages wait for them.
-        if self.unanswered(sent.hash).is_none() && self.state.holds.holds_for(sent.hash) {
-            self.name_connected(sent.hash);
+        // All answers are here, and messages wait for them. They go on when the caller has ended what it has to end.
+        if self.unanswered(sent.hash).is_none()
+            && self.state.holds.holds_for(sent.hash)
+            && let Some(remotes) = self.state.remotes.as_mut()
+        {
+            remotes.answered.push(sent.hash);
         }
         true
     }

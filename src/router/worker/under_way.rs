@@ -48,11 +48,9 @@ pub(in crate::router) struct Link {
     pub(in crate::router) last: u32,
     pub(in crate::router) count: u32,
     pub(in crate::router) bytes: u64,
-    /// Held messages of some name found no room here.
-    pub(in crate::router) stalled: bool,
 }
 
-const NO_LINK: Link = Link { epoch: 0, first: END, last: END, count: 0, bytes: 0, stalled: false };
+const NO_LINK: Link = Link { epoch: 0, first: END, last: END, count: 0, bytes: 0 };
 
 /// The unanswered messages to one name: all went to the same place.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +87,10 @@ pub(in crate::router) struct Remotes {
     blocks: Blocks,
     block_bytes: u64,
     pub(in crate::router) links: Box<[Link]>,
+    /// Held messages of some name found no room.
+    pub(in crate::router) stalled: bool,
+    /// Names whose messages are all answered, and for which others are held.
+    pub(in crate::router) answered: Vec<NameHash>,
     names: HashMap<u64, Unanswered, BuildHasherDefault<AsIs>>,
     /// By the sender's index.
     of_sender: Box<[u32]>,
@@ -111,6 +113,8 @@ impl Remotes {
             count: 0,
             of_rooms: 0,
             port: 0,
+            stalled: false,
+            answered: Vec::new(),
             options,
         }
     }
@@ -196,6 +200,11 @@ impl Remotes {
             self.of_rooms -= 1;
         }
         Some(sent)
+    }
+
+    /// Whether messages are under way to another gateway than `port`, or in another epoch of the link.
+    pub(in crate::router) fn is_old(&self, port: usize, slot: u8, epoch: u32) -> bool {
+        (self.count > 0 && self.port != port) || self.oldest_epoch(slot).is_some_and(|oldest| oldest != epoch)
     }
 
     /// The epoch of a link's oldest message.
