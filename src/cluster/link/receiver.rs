@@ -186,9 +186,9 @@ impl Receiver {
             self.figures.stale += 1;
             return Taken::Stale;
         }
-        if position.first.saturating_sub(self.upto) + frame.records.len() as u64 > MAX_WINDOW
-            || position.base > self.upto
-        {
+        // From `base` on the rejects are kept. A sender that settles nothing must not make them many.
+        let window = position.first.saturating_sub(position.base).saturating_add(frame.records.len() as u64);
+        if window > MAX_WINDOW || position.base > self.upto {
             return Taken::Reset;
         }
         while self.rejects.front().is_some_and(|(sequence, _)| *sequence < position.base) {
@@ -225,7 +225,10 @@ impl Receiver {
             }
             _ => {
                 let figures = self.figures;
-                *self = Self { epoch: Some(position.epoch), figures, ..Self::default() };
+                // What was answered as gone still waits at its sender for another revision.
+                let gone =
+                    if self.gone.len() > MAX_GONE { HashMap::new() } else { std::mem::take(&mut self.gone) };
+                *self = Self { epoch: Some(position.epoch), figures, gone, ..Self::default() };
                 Taken::Yes
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::receiver::{Place, Receiver, Recipient, Taken};
 use super::sender::{Due, Heard, Limits, Sender};
-use super::{LOST_AFTER, Moment, PROBE_EVERY};
+use super::{LOST_AFTER, MAX_WINDOW, Moment, PROBE_EVERY};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{self, Acknowledgement, Kind, Position, Record};
 use crate::error::Failed;
@@ -326,6 +326,31 @@ fn an_impossible_position_resets_the_link() {
     assert_eq!(take(&mut receiver, &data(1 << 40, &[record("a", "1")]), &mut machine), Taken::Reset);
     let ahead = frame(Kind::Probe, Position { epoch: 1, base: 4, first: 4 }, &[]);
     assert_eq!(take(&mut receiver, &ahead, &mut machine), Taken::Reset);
+}
+
+#[test]
+fn what_is_remembered_for_a_sender_that_settles_nothing_is_bounded() {
+    let (mut receiver, mut machine) = (Receiver::default(), Machine::default());
+    hello(&mut receiver, 1);
+    let probe = |first| frame(Kind::Probe, Position { epoch: 1, base: 0, first }, &[]);
+    assert_eq!(take(&mut receiver, &probe(MAX_WINDOW), &mut machine), Taken::Yes);
+    assert_eq!(take(&mut receiver, &probe(2 * MAX_WINDOW), &mut machine), Taken::Reset);
+    assert_eq!(receiver.figures().lost, MAX_WINDOW);
+}
+
+#[test]
+fn a_place_that_was_gone_stays_gone_when_the_link_begins_again() {
+    let (mut receiver, mut machine) = (Receiver::default(), Machine::default());
+    hello(&mut receiver, 1);
+    machine.absent.insert("ben".to_owned());
+    take(&mut receiver, &data(0, &[record("ben", "1")]), &mut machine);
+    // The sender holds 1 until the name has another revision; somebody must still know that it needs one.
+    hello(&mut receiver, 2);
+    machine.absent.clear();
+    assert!(receiver.was_gone("ben", 1));
+    let position = Position { epoch: 2, base: 0, first: 0 };
+    take(&mut receiver, &frame(Kind::Data, position, &[record("ben", "2")]), &mut machine);
+    assert!(machine.got.is_empty(), "2 overtook 1");
 }
 
 /// Sends numbered messages over a network that drops and delays frames in both directions. Each is settled exactly once:
