@@ -122,6 +122,19 @@ impl Host for Arc<Told> {
     }
 }
 
+/// Says that the thread has ended, however it has.
+struct Ending(Arc<Told>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut status = lock(&self.0.status);
+        if status.state != "stopped" {
+            status.state = "stopped";
+            status.alerts = vec!["cluster_unavailable"];
+        }
+    }
+}
+
 struct Inner {
     commands: mpsc::UnboundedSender<Command>,
     told: Arc<Told>,
@@ -174,7 +187,9 @@ impl Cluster {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let host = Arc::clone(&told);
+        let ending = Ending(Arc::clone(&told));
         let body = move || {
+            let _ending = ending;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,

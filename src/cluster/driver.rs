@@ -162,6 +162,13 @@ pub async fn run<H: Host>(
         }
     };
     driver.end().await;
+    // Whoever has sent a claim meanwhile gets an answer too.
+    commands.close();
+    while let Ok(command) = commands.try_recv() {
+        if let Command::Claim(.., reply) = command {
+            reply(Err(ClaimError::Stopped));
+        }
+    }
     drop(done);
     Ok(())
 }
@@ -549,12 +556,14 @@ impl<H: Host> Driver<H> {
             }
             News::Lag(lag) => self.status.directory_lag = lag,
             News::Done(operation, outcome) => self.done(&operation, outcome, now),
-            News::Renewed(sent, outcome) => match outcome {
+            // Of the incarnation before: it makes nothing of this one valid.
+            News::Renewed(of, ..) | News::LeaseRead(of, _) if of != self.incarnation => {}
+            News::Renewed(_, sent, outcome) => match outcome {
                 Outcome::Done(revision) => self.lease.renewed(sent, revision, now),
                 Outcome::Conflict => self.lease.refused(now),
                 _ => self.lease.failed(now),
             },
-            News::LeaseRead(outcome) => {
+            News::LeaseRead(_, outcome) => {
                 let due = match outcome {
                     Outcome::Owned(_, revision) | Outcome::Done(revision) => {
                         self.lease.read(Some(revision), now)
@@ -775,3 +784,6 @@ fn new_incarnation(machine: &str, before: u64) -> u64 {
     hasher.write_u32(std::process::id());
     hasher.finish().max(1)
 }
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests;

@@ -48,10 +48,10 @@ pub enum News {
     Lag(u64),
     /// An operation on a name has ended.
     Done(Operation, Outcome),
-    /// A renewal, sent at that time, has ended.
-    Renewed(Moment, Outcome),
-    /// The lease's key was read.
-    LeaseRead(Outcome),
+    /// A renewal of an incarnation's lease, sent at that time, has ended.
+    Renewed(u64, Moment, Outcome),
+    /// The key of an incarnation's lease was read.
+    LeaseRead(u64, Outcome),
     /// A room's key was written or deleted.
     RoomDone(String, bool, bool),
     /// Another operation has ended that nobody waits for.
@@ -190,7 +190,7 @@ impl Nats {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-TTL", lease::TTL.as_secs().to_string());
             let outcome = nats.write(&Key::Lease(incarnation).text(), value, headers, Some(expected)).await;
-            let _ = nats.news.send(News::Renewed(sent, outcome)).await;
+            let _ = nats.news.send(News::Renewed(incarnation, sent, outcome)).await;
         });
     }
 
@@ -199,7 +199,7 @@ impl Nats {
         let nats = self.clone();
         tokio::spawn(async move {
             let outcome = nats.read(&Key::Lease(incarnation).text()).await;
-            let _ = nats.news.send(News::LeaseRead(outcome)).await;
+            let _ = nats.news.send(News::LeaseRead(incarnation, outcome)).await;
         });
     }
 

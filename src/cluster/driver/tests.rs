@@ -1,0 +1,89 @@
+//! The driver without a NATS server: the test is what NATS tells.
+
+use super::*;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::router::{Builder, GatewayOptions, Router};
+use crate::sync::{Arc, AtomicU64, Relaxed};
+
+struct Deaf;
+
+impl Host for Deaf {
+    fn lost(&self, _: &str, _: u64, _: LostReason) {}
+    fn status(&self, _: ClusterStatus) {}
+}
+
+fn router() -> Router {
+    let mut config = Config::default();
+    config.set("workers", "1").unwrap();
+    Builder::new(config).start().unwrap()
+}
+
+fn options() -> ClusterOptions {
+    ClusterOptions {
+        servers: "nats://127.0.0.1:1".to_owned(), // Nobody listens there.
+        machine: "a".to_owned(),
+        ..ClusterOptions::default()
+    }
+}
+
+#[test]
+fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
+    let router = router();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let gateway = router.gateway(GatewayOptions::default()).unwrap();
+        let (nats, _news) = Nats::connect(&options()).await.unwrap();
+        let mut driver = Driver::new(options(), gateway, nats, Deaf);
+        let (start, before) = (since_boot(), driver.incarnation);
+        driver.has_bucket = true;
+        driver.due(start);
+        driver.news(News::Renewed(before, start, Outcome::Done(1)), start);
+        assert!(driver.lease.is_valid(start));
+        let sent = start + lease::FENCE_AFTER - Duration::from_secs(1);
+        let late = start + lease::FENCE_AFTER;
+        driver.due(late);
+        assert_ne!(driver.incarnation, before, "fenced");
+        driver.news(News::Renewed(before, sent, Outcome::Done(2)), late);
+        assert!(!driver.lease.is_valid(late));
+        driver.news(News::LeaseRead(before, Outcome::Done(2)), late);
+        assert_eq!(driver.lease.revision(), 0);
+    });
+}
+
+#[test]
+fn every_claim_that_was_sent_is_answered_also_at_the_end() {
+    let router = router();
+    let cluster = Cluster::start(&router, options()).unwrap();
+    let answers = Arc::new(AtomicU64::new(0));
+    let other = cluster.clone();
+    let stop = std::thread::spawn(move || other.stop());
+    let mut claims = Vec::new();
+    loop {
+        let answers = Arc::clone(&answers);
+        // Relaxed: the count is read when the thread has ended.
+        let count = move |_| {
+            answers.fetch_add(1, Relaxed);
+        };
+        match cluster.claim_then("ann", "token", count) {
+            Ok(claim) => claims.push(claim),
+            Err(ClaimError::Stopped) => break,
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    stop.join().unwrap();
+    assert_eq!(answers.load(Relaxed), claims.len() as u64);
+}
+
+#[test]
+fn a_thread_that_has_panicked_does_not_count_as_joined() {
+    let router = router();
+    let cluster = Cluster::start(&router, options()).unwrap();
+    let claim = cluster.claim_then("ann", "token", |_| panic!("planted"));
+    drop(claim);
+    while cluster.status().state != "stopped" {
+        std::thread::yield_now();
+    }
+    assert_eq!(cluster.status().alerts, ["cluster_unavailable"]);
+    cluster.stop();
+}
