@@ -43,7 +43,8 @@ pub mod link;
 pub mod names;
 mod nats;
 mod options;
-mod peer;
+#[doc(hidden)]
+pub mod peer;
 pub mod seam;
 mod status;
 pub mod wire;

@@ -13,7 +13,7 @@ use super::keys::{self, Key, Macs};
 use super::lease::{self, Lease};
 use super::link::Moment;
 use super::link::sender::Due;
-use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Told};
+use super::names::{Action, ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
 use super::peer::{Machine, Peer, Taken, read_ticket};
@@ -590,6 +590,10 @@ impl<H: Host> Driver<H> {
 
     fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment) {
         self.operations = self.operations.saturating_sub(1);
+        if let (Action::Put(_, owner), Outcome::Done(revision)) = (operation.action, outcome) {
+            // The watch may be late. Until it tells of the claim, it tells where the name was before.
+            self.directory.name(&operation.name, revision, owner, now);
+        }
         let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
         self.names.done(operation, outcome, now, &others);
     }
