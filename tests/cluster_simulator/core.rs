@@ -170,6 +170,7 @@ impl Core {
         let id = self.clients[&client].id;
         if self.port.submit_with(id, text.as_bytes(), options).is_ok() {
             self.submitted += 1;
+            crate::log(to, || format!("{at:?} process {process}: client {client} submits {number}"));
             ledger.submitted(Message::new(client, process, to, kind, at));
         } else {
             self.refused += 1;
@@ -263,6 +264,7 @@ impl Core {
     pub fn close(&mut self, name: &str) {
         let Some((number, client)) = self.client_of(name) else { return };
         let id = client.id;
+        crate::log(name, || format!("  close client {number}"));
         self.port.disconnect(id).unwrap();
         self.clients.get_mut(&number).unwrap().leaving = true;
     }

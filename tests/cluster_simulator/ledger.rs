@@ -135,6 +135,9 @@ impl Ledger {
     /// A client has got a message. `revision` is that of its claim.
     pub fn arrived(&mut self, number: u64, client: u64, name: &'static str, revision: u64) {
         let message = &mut self.messages[number as usize - 1];
+        crate::log(name, || {
+            format!("  {number} of {} arrives at {client}, revision {revision}", message.sender)
+        });
         let is_once = !message.got.contains(&client);
         assert!(is_once, "{number} arrives twice at {name}");
         message.got.push(client);

@@ -1,0 +1,133 @@
+//! The bucket of the cluster: compare-and-set at a leader, keys that expire, and a log that watches read in order.
+
+use corelane::cluster::directory::{MachineInfo, Owner};
+use corelane::cluster::lease::TTL;
+use corelane::cluster::names::{Action, Operation, Outcome};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the watch says.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Name(Box<str>, u64, Option<Owner>),
+    Lease(u64, u64, Option<MachineInfo>),
+    Room(String, u64, bool),
+}
+
+/// What a machine asks the leader for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    Operate(Operation),
+    /// The lease of an incarnation, if its last revision is this one; when it was sent.
+    Renew(u64, MachineInfo, u64, Duration),
+    ReadLease(u64),
+    Sweep(Box<str>, u64),
+    EndLease(u64),
+    Room(String, u64, bool),
+}
+
+#[derive(Default)]
+pub struct Bucket {
+    names: BTreeMap<Box<str>, (Option<Owner>, u64)>,
+    leases: BTreeMap<u64, (MachineInfo, u64, Duration)>,
+    rooms: BTreeMap<(String, u64), ()>,
+    last: u64,
+    pub log: Vec<Entry>,
+}
+
+impl Bucket {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn put(&mut self, name: &str, owner: Option<Owner>) -> u64 {
+        let revision = self.next();
+        self.names.insert(name.into(), (owner, revision));
+        self.log.push(Entry::Name(name.into(), revision, owner));
+        revision
+    }
+
+    pub fn expire(&mut self, now: Duration) {
+        let gone: Vec<u64> = self.leases.iter().filter(|one| one.1.2 <= now).map(|one| *one.0).collect();
+        gone.into_iter().for_each(|one| self.end_lease(one));
+    }
+
+    fn end_lease(&mut self, incarnation: u64) {
+        if self.leases.remove(&incarnation).is_some() {
+            let revision = self.next();
+            self.log.push(Entry::Lease(incarnation, revision, None));
+        }
+    }
+
+    pub fn has_lease(&self, incarnation: u64) -> bool {
+        self.leases.contains_key(&incarnation)
+    }
+
+    pub fn owner(&self, name: &str) -> Option<Owner> {
+        self.names.get(name).and_then(|known| known.0)
+    }
+
+    pub fn apply(&mut self, ask: &Ask, now: Duration) -> Outcome {
+        match ask {
+            Ask::Operate(Operation { name, action, .. }) => {
+                let (owner, revision) = self.names.get(name).copied().unwrap_or_default();
+                match *action {
+                    Action::Put(expected, owner) if expected == revision => {
+                        Outcome::Done(self.put(name, Some(owner)))
+                    }
+                    Action::Delete(expected) if expected == revision => Outcome::Done(self.put(name, None)),
+                    Action::Put(..) | Action::Delete(_) => Outcome::Conflict,
+                    Action::Read => {
+                        owner.map_or(Outcome::Nothing(revision), |owner| Outcome::Owned(owner, revision))
+                    }
+                }
+            }
+            Ask::Renew(incarnation, info, expected, _) => {
+                let present = self.leases.get(incarnation).map_or(0, |lease| lease.1);
+                if present != *expected {
+                    return Outcome::Conflict;
+                }
+                let revision = self.next();
+                self.leases.insert(*incarnation, (info.clone(), revision, now + TTL));
+                self.log.push(Entry::Lease(*incarnation, revision, Some(info.clone())));
+                Outcome::Done(revision)
+            }
+            Ask::ReadLease(incarnation) => {
+                self.leases.get(incarnation).map_or(Outcome::Nothing(0), |lease| Outcome::Done(lease.1))
+            }
+            Ask::Sweep(name, expected) => {
+                if self
+                    .names
+                    .get(name)
+                    .is_some_and(|(owner, revision)| owner.is_some() && revision == expected)
+                {
+                    self.put(name, None);
+                }
+                Outcome::Done(0)
+            }
+            Ask::EndLease(incarnation) => {
+                self.end_lease(*incarnation);
+                Outcome::Done(0)
+            }
+            Ask::Room(room, incarnation, has) => {
+                let key = (room.clone(), *incarnation);
+                if if *has { self.rooms.insert(key, ()).is_none() } else { self.rooms.remove(&key).is_some() }
+                {
+                    self.log.push(Entry::Room(room.clone(), *incarnation, *has));
+                }
+                Outcome::Done(0)
+            }
+        }
+    }
+
+    /// Everything that a new watch is told.
+    pub fn all(&self) -> Vec<Entry> {
+        let names = self.names.iter().filter(|one| one.1.0.is_some());
+        let names = names.map(|(name, (owner, revision))| Entry::Name(name.clone(), *revision, *owner));
+        let leases =
+            self.leases.iter().map(|(one, lease)| Entry::Lease(*one, lease.1, Some(lease.0.clone())));
+        let rooms = self.rooms.keys().map(|(room, one)| Entry::Room(room.clone(), *one, true));
+        names.chain(leases).chain(rooms).collect()
+    }
+}

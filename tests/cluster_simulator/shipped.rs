@@ -1,0 +1,915 @@
+//! Routers joined by the shipped machines of a cluster: links, leases, names, directories. What is simulated is NATS and
+//! the thread (`src/cluster/driver.rs`), which this file follows.
+
+use crate::Reached;
+use crate::bucket::{Ask, Bucket, Entry};
+use crate::core::{Client, Core, NAMES, PROTOCOL, ROOMS, Settings, Times};
+use crate::ledger::{Kind, Ledger};
+use crate::net::Net;
+use crate::random::Random;
+use corelane::clock::{Clock, ManualClock};
+use corelane::cluster::directory::{Change, Directory, Liveness, Mac, MachineInfo, Owner};
+use corelane::cluster::lease::{self, Lease};
+use corelane::cluster::link::sender::Due;
+use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Others, Outcome, Told};
+use corelane::cluster::peer::{Machine, Peer, Taken, read_ticket};
+use corelane::cluster::seam::Outgoing;
+use corelane::cluster::wire;
+use corelane::error::ConnectError;
+use corelane::router::FromWorker;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const STEPS: u64 = 700;
+/// An operation without an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub const SITUATIONS: [&str; 15] = [
+    "arrived here",
+    "arrived elsewhere",
+    "expired",
+    "link_lost",
+    "claimed",
+    "claim refused: taken",
+    "claim refused: unavailable",
+    "claim refused: fenced",
+    "lost: Replaced",
+    "lost: Taken",
+    "fenced",
+    "paused",
+    "died",
+    "swept",
+    "seized",
+];
+
+struct Node {
+    /// The number of the process.
+    process: u64,
+    incarnation: u64,
+    core: Core,
+    info: MachineInfo,
+    lease: Lease,
+    names: Names,
+    directory: Directory,
+    peers: BTreeMap<u64, Peer>,
+    slots: Vec<Option<u64>>,
+    epochs: u32,
+    tags: u16,
+    is_fenced: bool,
+    seen: usize,
+    paused_until: Duration,
+    next_slow: Duration,
+    /// The asked operations, and until when an answer is of use.
+    asked: BTreeMap<u64, (Ask, Duration)>,
+    /// Claims that wait: their names.
+    claims: BTreeMap<u64, &'static str>,
+    /// Claims that have succeeded and whose clients are not connected yet.
+    opening: Vec<(u64, &'static str)>,
+    rooms: BTreeMap<String, bool>,
+}
+
+struct Seen<'a> {
+    directory: &'a Directory,
+    may_seize: bool,
+}
+
+impl Others for Seen<'_> {
+    fn owner(&self, name: &str) -> Option<(Owner, u64)> {
+        self.directory.owner(name)
+    }
+
+    fn liveness(&self, incarnation: u64) -> Liveness {
+        self.directory.liveness(incarnation)
+    }
+
+    fn may_seize(&self) -> bool {
+        self.may_seize
+    }
+}
+
+pub struct Shipped {
+    random: Random,
+    now: Duration,
+    clock: Clock,
+    hands: ManualClock,
+    settings: Settings,
+    nodes: Vec<Option<Node>>,
+    bucket: Bucket,
+    frames: Net<Vec<u8>>,
+    asks: Net<(u64, Ask)>,
+    answers: Net<(u64, Outcome)>,
+    /// Processes that NATS does not reach.
+    cut: Vec<u64>,
+    ledger: Ledger,
+    last_claim: u64,
+    last_process: u64,
+    last_ask: u64,
+    ending: bool,
+    reached: Reached,
+}
+
+impl Shipped {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random(seed ^ 0x5eed);
+        let (clock, hands) = Clock::manual();
+        hands.advance(Duration::from_secs(1_000));
+        let settings = Settings::random(&mut random);
+        let (lost, delay) = ([0, 0, 3][random.below(3) as usize], [1, 20, 400][random.below(3) as usize]);
+        let machines = 2 + random.below(2);
+        let mut world = Self {
+            random,
+            now: Duration::from_secs(1_000),
+            clock,
+            hands,
+            settings,
+            nodes: (0..machines).map(|_| None).collect(),
+            bucket: Bucket::default(),
+            frames: Net::new(lost, delay),
+            asks: Net::new(lost, delay),
+            answers: Net::new(lost, delay),
+            cut: Vec::new(),
+            ledger: Ledger::default(),
+            last_claim: 0,
+            last_process: 0,
+            last_ask: 0,
+            ending: false,
+            reached: Reached::default(),
+        };
+        (0..machines as usize).for_each(|place| world.start(place));
+        world
+    }
+
+    pub fn run(mut self) -> Reached {
+        // The machines meet.
+        for _ in 0..20 {
+            self.round();
+            self.advance(50);
+        }
+        for _ in 0..STEPS {
+            self.step();
+            self.check();
+        }
+        self.end();
+        self.reached
+    }
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..=9 => self.claim(),
+            10..=34 => self.submit(),
+            35..=36 => self.join(),
+            37..=39 => self.disconnect(),
+            40..=54 => {
+                if let Some(place) = self.some_place() {
+                    self.cycle_of(place);
+                }
+            }
+            55..=69 => {
+                if let Some(place) = self.some_place() {
+                    self.turn(place);
+                }
+            }
+            70..=79 => self.carry(),
+            80..=84 => {
+                if let Some(place) = self.some_place() {
+                    self.poll_of(place);
+                }
+            }
+            85..=88 => {
+                if let Some(place) = self.some_place() {
+                    let most = 1 + self.random.below(5) as usize;
+                    self.watch_of(place, most);
+                }
+            }
+            89..=94 => {
+                let most = match self.random.below(100) {
+                    0 => 12_000,
+                    1..=9 => 1_500,
+                    _ => 60,
+                };
+                let by = self.random.below(most);
+                self.advance(by);
+            }
+            95 => self.isolate(),
+            96 if self.random.chance(30) => self.pause(),
+            97 if self.random.chance(20) => self.die(),
+            98 => {
+                if let Some(place) = self.nodes.iter().position(Option::is_none) {
+                    self.start(place);
+                }
+            }
+            _ => self.round(),
+        }
+    }
+
+    fn advance(&mut self, milliseconds: u64) {
+        let by = Duration::from_millis(milliseconds);
+        self.now += by;
+        self.hands.advance(by);
+        self.bucket.expire(self.now);
+    }
+
+    /// All machines that run do what there is to do.
+    fn round(&mut self) {
+        for place in 0..self.nodes.len() {
+            if self.is_running(place) {
+                self.watch_of(place, usize::MAX);
+                self.node(place).core.port.publish();
+                self.turn(place);
+                self.cycle_of(place);
+                self.poll_of(place);
+            }
+        }
+        self.carry();
+    }
+
+    fn is_running(&self, place: usize) -> bool {
+        self.nodes[place].as_ref().is_some_and(|node| node.paused_until <= self.now)
+    }
+
+    fn some_place(&mut self) -> Option<usize> {
+        let all: Vec<usize> = (0..self.nodes.len()).filter(|place| self.is_running(*place)).collect();
+        self.random.pick(&all).copied()
+    }
+
+    fn node(&mut self, place: usize) -> &mut Node {
+        self.nodes[place].as_mut().unwrap()
+    }
+
+    fn some_client(&mut self) -> Option<(usize, u64)> {
+        let mut all = Vec::new();
+        for place in 0..self.nodes.len() {
+            if self.is_running(place) {
+                let clients = self.node(place).core.clients.iter();
+                all.extend(clients.filter(|(_, client)| !client.leaving).map(|(number, _)| (place, *number)));
+            }
+        }
+        self.random.pick(&all).copied()
+    }
+
+    fn start(&mut self, place: usize) {
+        self.last_process += 1;
+        let process = self.last_process;
+        let incarnation = process * 1000;
+        let now = self.now;
+        self.nodes[place] = Some(Node {
+            process,
+            incarnation,
+            core: Core::new(&self.settings, &self.clock, process),
+            info: MachineInfo { machine: format!("m{place}"), is_draining: false },
+            lease: Lease::new(now, true),
+            names: Names::new(incarnation),
+            directory: Directory::new(incarnation, 100),
+            peers: BTreeMap::new(),
+            slots: vec![None; 63],
+            epochs: 0,
+            tags: 0,
+            is_fenced: false,
+            seen: 0,
+            paused_until: now,
+            next_slow: now,
+            asked: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            opening: Vec::new(),
+            rooms: BTreeMap::new(),
+        });
+        self.watch_again(place);
+    }
+
+    fn watch_again(&mut self, place: usize) {
+        let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
+        let node = self.node(place);
+        node.directory.begin();
+        all.into_iter().for_each(|entry| node.entry(entry, now));
+        node.seen = seen;
+        node.directory.synced(now);
+        if node.lease.is_valid(now) {
+            let directory = &node.directory;
+            node.names.reclaim_missing(|name| directory.owner(name).is_some());
+        }
+    }
+
+    fn die(&mut self) {
+        if let Some(place) = self.some_place() {
+            let node = self.nodes[place].take().unwrap();
+            for client in node.core.clients.values() {
+                self.ledger.closed.insert(client.name, self.now);
+            }
+            self.reached.note("died");
+        }
+    }
+
+    fn pause(&mut self) {
+        let until = self.now + Duration::from_millis(500 + self.random.below(30_000));
+        if let Some(place) = self.some_place() {
+            self.node(place).paused_until = until;
+            self.reached.note("paused");
+        }
+    }
+
+    /// A process loses NATS, or all reach it again.
+    fn isolate(&mut self) {
+        if !self.cut.is_empty() {
+            self.cut.clear();
+            for place in 0..self.nodes.len() {
+                if self.nodes[place].is_some() && self.random.chance(30) {
+                    self.watch_again(place);
+                }
+            }
+        } else if let Some(place) = self.some_place() {
+            let process = self.node(place).process;
+            self.cut.push(process);
+        }
+    }
+
+    fn claim(&mut self) {
+        let Some(place) = self.some_place() else { return };
+        let now = self.now;
+        let name = NAMES[self.random.below(6) as usize];
+        let mac: Mac = [if self.random.chance(60) { 1 } else { self.random.below(3) as u8 }; 16];
+        self.last_claim += 1;
+        let claim = self.last_claim;
+        let node = self.nodes[place].as_mut().unwrap();
+        if node.is_fenced || !node.directory.is_synced() || !node.lease.is_valid(now) {
+            let error = if node.is_fenced { ClaimError::Fenced } else { ClaimError::Unavailable };
+            return self.refused(error);
+        }
+        node.claims.insert(claim, name);
+        let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
+        node.names.claim(name, claim, mac, now, &others);
+        self.carry_out(place);
+    }
+
+    fn refused(&mut self, error: ClaimError) {
+        self.reached.note(match error {
+            ClaimError::Taken => "claim refused: taken",
+            ClaimError::Fenced => "claim refused: fenced",
+            ClaimError::Busy => "claim refused: busy",
+            _ => "claim refused: unavailable",
+        });
+    }
+
+    /// Connects the clients whose claims have succeeded.
+    fn open(&mut self, place: usize) {
+        let node = self.nodes[place].as_mut().unwrap();
+        for (claim, name) in std::mem::take(&mut node.opening) {
+            let Some((revision, _)) = node.names.owned(name) else {
+                node.names.release(name, claim);
+                continue;
+            };
+            node.core.close(name);
+            match node.core.port.connect(name, PROTOCOL, "", claim) {
+                Ok(id) => {
+                    let client = Client { id, name, revision, leaving: false, unacknowledged: Vec::new() };
+                    node.core.clients.insert(claim, client);
+                    crate::log(name, || {
+                        format!("{:?} {}: connect {claim}, revision {revision}", self.now, node.incarnation)
+                    });
+                }
+                Err(ConnectError::TooManyClients(_)) => {
+                    self.ledger.closed.insert(name, self.now);
+                    node.names.release(name, claim);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        let Some((place, number)) = self.some_client() else { return };
+        let name = self.node(place).core.clients[&number].name;
+        self.node(place).core.close(name);
+    }
+
+    fn join(&mut self) {
+        let Some((place, number)) = self.some_client() else { return };
+        let room = ROOMS[self.random.below(2) as usize];
+        let node = self.node(place);
+        let id = node.core.clients[&number].id;
+        let _ = node.core.port.join(id, room);
+    }
+
+    fn submit(&mut self) {
+        let Some((place, number)) = self.some_client() else { return self.claim() };
+        let kind =
+            [Kind::Offer, Kind::Offer, Kind::Now, Kind::Hint, Kind::Room][self.random.below(5) as usize];
+        let to = match kind {
+            Kind::Room => ROOMS[self.random.below(2) as usize],
+            _ => NAMES[self.random.below(6) as usize],
+        };
+        let count = if self.random.chance(4) { self.random.below(30) } else { 1 };
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        for _ in 0..count {
+            node.core.submit((node.process, number), to, kind, now, &mut self.ledger, &mut self.random);
+        }
+        if self.random.chance(60) {
+            self.node(place).core.port.publish();
+        }
+    }
+
+    fn cycle_of(&mut self, place: usize) {
+        let (now, all) = (self.clock.now(), self.ending || self.random.chance(20));
+        for worker in &mut self.node(place).core.workers {
+            while worker.cycle(now) > 0 && all {}
+        }
+    }
+
+    fn poll_of(&mut self, place: usize) {
+        let now = self.now;
+        let limit = if self.ending { 10_000 } else { [1, 5, 1_000][self.random.below(3) as usize] };
+        let node = self.nodes[place].as_mut().unwrap();
+        let times = Times { now, ending: Duration::ZERO, settings: &self.settings };
+        let closed = node.core.read(limit, node.process, &times, &mut self.ledger, &mut self.reached);
+        node.core.acknowledge(&mut self.random);
+        for (name, claim) in closed {
+            self.ledger.closed.insert(name, now);
+            node.names.release(name, claim);
+        }
+    }
+
+    fn watch_of(&mut self, place: usize, most: usize) {
+        let now = self.now;
+        let process = self.node(place).process;
+        if self.cut.contains(&process) {
+            return;
+        }
+        for _ in 0..most {
+            let node = self.nodes[place].as_mut().unwrap();
+            let Some(entry) = self.bucket.log.get(node.seen).cloned() else { break };
+            node.seen += 1;
+            node.entry(entry, now);
+            if node.lease.is_fenced() {
+                self.fence(place);
+            }
+        }
+        self.carry_out(place);
+    }
+
+    fn ask(&mut self, place: usize, ask: Ask) {
+        self.last_ask += 1;
+        let number = self.last_ask;
+        let until = self.now + PATIENCE;
+        let node = self.nodes[place].as_mut().unwrap();
+        node.asked.insert(number, (ask.clone(), until));
+        if !self.cut.contains(&node.process) {
+            self.asks.send(&mut self.random, self.now, (node.process, 0), (number, ask));
+        }
+    }
+
+    /// A turn of the thread.
+    fn turn(&mut self, place: usize) {
+        let now = self.now;
+        self.open(place);
+        self.node(place).take_records(now);
+        match self.node(place).lease.due(now) {
+            lease::Due::Renew(expected) => {
+                let node = self.node(place);
+                let ask = Ask::Renew(node.incarnation, node.info.clone(), expected, now);
+                self.ask(place, ask);
+            }
+            lease::Due::Read => {
+                let incarnation = self.node(place).incarnation;
+                self.ask(place, Ask::ReadLease(incarnation));
+            }
+            lease::Due::Fence => self.fence(place),
+            lease::Due::Nothing => {}
+        }
+        let late: Vec<u64> =
+            self.node(place).asked.iter().filter(|one| now >= one.1.1).map(|one| *one.0).collect();
+        late.into_iter().for_each(|number| self.answer(place, number, Outcome::Unavailable));
+        let peers: Vec<u64> = self.node(place).peers.keys().copied().collect();
+        for one in peers {
+            let node = self.nodes[place].as_mut().unwrap();
+            let Some(peer) = node.peers.get_mut(&one) else { continue };
+            if peer.is_waiting() {
+                let mut machine =
+                    Machine { gateway: &mut node.core.gateway, names: &node.names, now, tag: (0, 0) };
+                peer.retry(now, &mut machine);
+            }
+            match peer.due(now) {
+                Due::Nothing => {}
+                Due::Lost => node.lose(one, now),
+                Due::Send(kind) => {
+                    if node.lease.is_valid(now) {
+                        let frame = peer.bare(kind, node.incarnation);
+                        self.send(place, one, frame);
+                    }
+                }
+            }
+        }
+        self.carry_out(place);
+        if self.node(place).lease.is_valid(now) {
+            let peers: Vec<u64> = self.node(place).peers.keys().copied().collect();
+            for one in peers {
+                loop {
+                    let node = self.node(place);
+                    let own = node.incarnation;
+                    let Some(frame) = node.peers.get_mut(&one).and_then(|peer| peer.frame(own, now)) else {
+                        break;
+                    };
+                    self.send(place, one, frame);
+                }
+            }
+        }
+        self.node(place).core.gateway.publish();
+        if now >= self.node(place).next_slow {
+            self.slow(place);
+        }
+    }
+
+    fn send(&mut self, place: usize, to: u64, frame: Vec<u8>) {
+        let node = self.nodes[place].as_ref().unwrap();
+        if !self.cut.contains(&node.process) {
+            self.frames.send(&mut self.random, self.now, (node.incarnation, to), frame);
+        }
+    }
+
+    fn slow(&mut self, place: usize) {
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        node.next_slow = now + Duration::from_millis(100);
+        let mut asks = Vec::new();
+        if node.lease.is_valid(now) {
+            let mut swept = node.directory.sweep(now, usize::MAX);
+            swept.sort();
+            if !swept.is_empty() {
+                self.reached.note("swept");
+            }
+            asks.extend(swept.into_iter().map(|(name, revision)| Ask::Sweep(name, revision)));
+            let mut gone = Vec::new();
+            for peer in node.peers.values_mut() {
+                gone.append(&mut peer.gone(&node.names));
+            }
+            gone.sort();
+            for name in gone {
+                if node.core.gateway.is_local(&name) {
+                    node.names.touch(&name);
+                }
+            }
+        }
+        for (room, has) in node.core.gateway.room_changes().map_or(Vec::new(), |changes| changes.rooms) {
+            node.rooms.insert(room, has);
+        }
+        if node.lease.is_valid(now) {
+            let incarnation = node.incarnation;
+            asks.extend(
+                std::mem::take(&mut node.rooms)
+                    .into_iter()
+                    .map(|(room, has)| Ask::Room(room, incarnation, has)),
+            );
+        }
+        asks.into_iter().for_each(|ask| self.ask(place, ask));
+    }
+
+    fn fence(&mut self, place: usize) {
+        let now = self.now;
+        self.reached.note("fenced");
+        let node = self.nodes[place].as_mut().unwrap();
+        NAMES.iter().for_each(|name| crate::log(name, || format!("{now:?} {} is fenced", node.incarnation)));
+        let before = node.incarnation;
+        node.is_fenced = true;
+        node.incarnation += 1;
+        node.lease = Lease::new(now, false);
+        node.directory.set_own(node.incarnation, now);
+        node.names.restart(node.incarnation);
+        let peers: Vec<u64> = node.peers.keys().copied().collect();
+        for peer in peers {
+            node.lose(peer, now);
+            node.tags = node.tags.wrapping_add(1);
+            node.peers.get_mut(&peer).unwrap().forget_received(node.tags);
+        }
+        self.ask(place, Ask::EndLease(before));
+    }
+
+    /// Operations, answers and changes of the machines.
+    fn carry_out(&mut self, place: usize) {
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        if node.lease.is_valid(now) {
+            node.is_fenced = false;
+            node.names.tick(now, MAX_CLAIMS);
+        }
+        let mut operations = node.names.operations();
+        operations.sort_by(|one, other| (&one.name, one.number).cmp(&(&other.name, other.number)));
+        let told = node.names.told();
+        for one in told {
+            match one {
+                Told::Claimed(claim, result) => {
+                    let Some(name) = node.claims.remove(&claim) else { continue };
+                    match result {
+                        Ok(()) => {
+                            self.reached.note("claimed");
+                            node.opening.push((claim, name));
+                        }
+                        Err(error) => self.reached.note(match error {
+                            ClaimError::Taken => "claim refused: taken",
+                            ClaimError::Fenced => "claim refused: fenced",
+                            ClaimError::Busy => "claim refused: busy",
+                            _ => "claim refused: unavailable",
+                        }),
+                    }
+                }
+                Told::Lost(name, claim, reason) => {
+                    crate::log(&name, || format!("{now:?} {}: {claim} lost, {reason:?}", node.incarnation));
+                    self.reached.note(match reason {
+                        corelane::cluster::LostReason::Replaced => "lost: Replaced",
+                        _ => "lost: Taken",
+                    });
+                    node.opening.retain(|one| one.0 != claim);
+                    if node.core.clients.get(&claim).is_some_and(|client| !client.leaving) {
+                        node.core.close(&name);
+                    }
+                }
+            }
+        }
+        let mut changes = node.directory.changes();
+        // The order of a map's entries is another one each time.
+        changes
+            .chunk_by_mut(|one, other| std::mem::discriminant(one) == std::mem::discriminant(other))
+            .for_each(|same| {
+                same.sort_by_key(|change| match change {
+                    Change::Place(name, ..) | Change::Displace(name) | Change::Interest(name) => {
+                        (name.to_string(), 0)
+                    }
+                    Change::Up(one) | Change::Down(one) => (String::new(), *one),
+                })
+            });
+        changes.into_iter().for_each(|change| node.change(change, now));
+        operations.into_iter().for_each(|operation| self.ask(place, Ask::Operate(operation)));
+    }
+
+    /// What the network and the leader do.
+    fn carry(&mut self) {
+        let now = self.now;
+        while let Some((process, _, (number, ask))) = self.asks.next(now) {
+            let before = match &ask {
+                Ask::Operate(operation) => self.bucket.owner(&operation.name),
+                _ => None,
+            };
+            let outcome = self.bucket.apply(&ask, now);
+            if let (Ask::Operate(operation), Outcome::Done(_), Some(old)) = (&ask, outcome, before)
+                && let Action::Put(_, new) = operation.action
+                && (new.mac != old.mac && new.incarnation != old.incarnation)
+            {
+                self.check_seizure(&operation.name, old);
+                self.reached.note("seized");
+            }
+            match &ask {
+                Ask::Operate(operation) => crate::log(&operation.name, || {
+                    format!("{now:?} bucket of process {process}: {operation:?} {outcome:?}")
+                }),
+                Ask::Sweep(name, revision) => {
+                    crate::log(name, || format!("{now:?} bucket of process {process}: sweep {revision}"))
+                }
+                _ => {}
+            }
+            if !self.cut.contains(&process) {
+                self.answers.send(&mut self.random, now, (0, process), (number, outcome));
+            }
+        }
+        // What is for a paused process waits.
+        let mut later = Vec::new();
+        while let Some((_, process, (number, outcome))) = self.answers.next(now) {
+            match self.nodes.iter().position(|node| node.as_ref().is_some_and(|node| node.process == process))
+            {
+                Some(place) if self.is_running(place) => self.answer(place, number, outcome),
+                Some(_) => later.push((process, (number, outcome))),
+                None => {}
+            }
+        }
+        for (process, answer) in later {
+            self.answers.put(now + Duration::from_millis(1), (0, process), answer);
+        }
+        let mut later = Vec::new();
+        while let Some((from, to, bytes)) = self.frames.next(now) {
+            match self.nodes.iter().position(|node| node.as_ref().is_some_and(|node| node.incarnation == to))
+            {
+                Some(place) if self.is_running(place) => self.received(place, &bytes),
+                Some(_) => later.push((from, to, bytes)),
+                None => {}
+            }
+        }
+        for (from, to, bytes) in later {
+            self.frames.put(now + Duration::from_millis(1), (from, to), bytes);
+        }
+    }
+
+    fn received(&mut self, place: usize, bytes: &[u8]) {
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        if !node.lease.is_valid(now) || self.cut.contains(&node.process) {
+            return;
+        }
+        let frame = wire::decode(bytes).unwrap();
+        assert_eq!(frame.to, node.incarnation);
+        let Some(peer) = node.peers.get_mut(&frame.from) else { return };
+        let mut machine = Machine { gateway: &mut node.core.gateway, names: &node.names, now, tag: (0, 0) };
+        match peer.take(&frame, now, &mut machine) {
+            Taken::Going => {}
+            Taken::Up => node.core.gateway.link_up(peer.link),
+            Taken::Lost => node.lose(frame.from, now),
+        }
+    }
+
+    /// The answer of the leader, or none.
+    fn answer(&mut self, place: usize, number: u64, outcome: Outcome) {
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        let Some((ask, _)) = node.asked.remove(&number) else { return };
+        match ask {
+            Ask::Operate(operation) => {
+                if let (Action::Put(_, owner), Outcome::Done(revision)) = (operation.action, outcome) {
+                    node.directory.name(&operation.name, revision, owner, now);
+                }
+                let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
+                node.names.done(&operation, outcome, now, &others);
+            }
+            Ask::Renew(incarnation, _, _, sent) if incarnation == node.incarnation => match outcome {
+                Outcome::Done(revision) => node.lease.renewed(sent, revision, now),
+                Outcome::Conflict => node.lease.refused(now),
+                _ => node.lease.failed(now),
+            },
+            Ask::ReadLease(incarnation) if incarnation == node.incarnation => {
+                let due = match outcome {
+                    Outcome::Done(revision) => node.lease.read(Some(revision), now),
+                    Outcome::Nothing(_) => node.lease.read(None, now),
+                    _ => {
+                        node.lease.failed(now);
+                        lease::Due::Nothing
+                    }
+                };
+                if due == lease::Due::Fence {
+                    self.fence(place);
+                }
+            }
+            Ask::Room(room, incarnation, has)
+                if outcome == Outcome::Unavailable && incarnation == node.incarnation =>
+            {
+                node.rooms.entry(room).or_insert(has);
+            }
+            _ => {}
+        }
+        self.carry_out(place);
+    }
+
+    fn check(&self) {
+        self.nodes.iter().flatten().for_each(|node| node.core.check());
+    }
+
+    /// Another token gets the name of an owner only if that owner's lease is gone, and then the owner is fenced.
+    fn check_seizure(&self, name: &str, old: Owner) {
+        assert!(!self.bucket.has_lease(old.incarnation), "{name} is taken from an owner that lives");
+        let owner = self.nodes.iter().flatten().find(|node| node.incarnation == old.incarnation);
+        assert!(
+            owner.is_none_or(|node| !node.lease.is_valid(self.now)),
+            "{name} is taken, and its owner is not fenced"
+        );
+    }
+
+    fn end(&mut self) {
+        self.ending = true;
+        self.cut.clear();
+        self.frames.lost = 0;
+        self.asks.lost = 0;
+        self.answers.lost = 0;
+        for place in 0..self.nodes.len() {
+            if self.nodes[place].is_some() {
+                self.node(place).paused_until = self.now;
+                self.watch_again(place);
+            }
+        }
+        // Leases expire, their machines return, names are swept; then messages are held once more.
+        let until = self.now + 2 * lease::TTL + Duration::from_millis(self.settings.hold_ms);
+        while self.now < until {
+            self.round();
+            self.check();
+            self.advance(100);
+        }
+        for node in self.nodes.iter_mut().flatten() {
+            node.core.incoming = node.core.results; // Each message that was taken has a result.
+            node.core.check_outcomes(node.process, &self.ledger);
+            assert!(node.lease.is_valid(self.now), "it has not come back");
+            for client in node.core.clients.values().filter(|client| !client.leaving) {
+                let owner = self.bucket.owner(client.name).expect("a connected client without an entry");
+                assert_eq!(owner.incarnation, node.incarnation, "{} belongs to another machine", client.name);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn take_records(&mut self, now: Duration) {
+        let (peers, slots, core) = (&mut self.peers, &self.slots, &mut self.core);
+        let (results, results_ok) = (&mut core.results, &mut core.results_ok);
+        let polled = core.gateway.poll(1_000, |record| match record {
+            FromWorker::Message {
+                link,
+                worker,
+                name,
+                is_room,
+                revision,
+                message_type,
+                correlation,
+                age,
+                payload,
+            } => {
+                crate::log(name, || {
+                    format!(
+                        "{now:?} polls {correlation} revision {revision} for slot {} epoch {}",
+                        link.slot, link.epoch
+                    )
+                });
+                let message = Outgoing { name, is_room, revision, message_type, correlation, age, payload };
+                let peer = slots[usize::from(link.slot)].and_then(|one| peers.get_mut(&one));
+                if let Some(peer) = peer.filter(|peer| peer.link == link) {
+                    peer.push(worker, &message, now);
+                }
+            }
+            FromWorker::Result { ticket, outcome } => {
+                *results += 1;
+                *results_ok += u64::from(outcome.is_ok());
+                let (slot, tag, sequence) = read_ticket(ticket);
+                if let Some(peer) = slots[usize::from(slot)].and_then(|one| peers.get_mut(&one)) {
+                    peer.result(tag, sequence, outcome);
+                }
+            }
+        });
+        assert!(polled.is_ok());
+    }
+
+    fn lose(&mut self, incarnation: u64, now: Duration) {
+        self.epochs = self.epochs.wrapping_add(1);
+        if let Some(peer) = self.peers.get_mut(&incarnation) {
+            let link = self.core.gateway.lose_link(peer.link);
+            peer.restart(link, self.epochs, now);
+        }
+    }
+
+    fn entry(&mut self, entry: Entry, now: Duration) {
+        if let Entry::Name(name, ..) = &entry {
+            crate::log(name, || format!("{now:?} {}: sees {entry:?}", self.incarnation));
+        }
+        match entry {
+            Entry::Name(name, revision, Some(owner)) => {
+                self.directory.name(&name, revision, owner, now);
+                self.names.seen(&name, revision, Some(owner));
+            }
+            Entry::Name(name, revision, None) => {
+                self.directory.name_gone(&name, revision);
+                if self.lease.is_valid(now) {
+                    self.names.seen(&name, revision, None);
+                }
+            }
+            Entry::Lease(incarnation, _, Some(info)) => self.directory.lease(incarnation, info),
+            Entry::Lease(incarnation, revision, None) if incarnation == self.incarnation => {
+                if revision > self.lease.revision() {
+                    self.lease.expired();
+                }
+            }
+            Entry::Lease(incarnation, _, None) => self.directory.lease_gone(incarnation, now),
+            Entry::Room(room, incarnation, has) => self.directory.room(&room, incarnation, has),
+        }
+    }
+
+    fn change(&mut self, change: Change, now: Duration) {
+        if let Change::Place(name, ..) | Change::Displace(name) = &change {
+            crate::log(name, || format!("{now:?} {}: {change:?}", self.incarnation));
+        }
+        match change {
+            Change::Up(incarnation) => self.meet(incarnation, now),
+            Change::Down(incarnation) => {
+                if let Some(peer) = self.peers.remove(&incarnation) {
+                    self.core.gateway.close_link(peer.link);
+                    self.slots[usize::from(peer.link.slot)] = None;
+                }
+            }
+            Change::Place(name, incarnation, revision) => {
+                let link = self.peers.get(&incarnation).map(|peer| peer.link);
+                if !link.is_some_and(|link| self.core.gateway.place(&name, link, revision)) {
+                    self.core.gateway.displace(&name);
+                }
+            }
+            Change::Displace(name) => self.core.gateway.displace(&name),
+            Change::Interest(room) => {
+                let slots = self.directory.interested(&room).filter_map(|one| self.peers.get(&one));
+                let links = slots.fold(0, |links, peer| links | 1_u64 << peer.link.slot);
+                assert!(self.core.gateway.set_interest(&room, links));
+            }
+        }
+    }
+
+    fn meet(&mut self, incarnation: u64, now: Duration) {
+        if self.peers.contains_key(&incarnation) {
+            return;
+        }
+        let Some(info) = self.directory.machine(incarnation) else { return };
+        let link = self.core.gateway.open_link().unwrap();
+        self.epochs = self.epochs.wrapping_add(1);
+        self.tags = self.tags.wrapping_add(1);
+        let who = (incarnation, info.machine.as_str());
+        let peer = Peer::new(who, String::new(), link, (self.epochs, self.tags), 1 << 20, now);
+        self.peers.insert(incarnation, peer);
+        self.slots[usize::from(link.slot)] = Some(incarnation);
+    }
+}
