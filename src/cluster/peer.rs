@@ -9,6 +9,7 @@ use super::status::LinkStatus;
 use super::wire::{self, Frame, Kind, Records};
 use crate::error::{Failed, Loss, SubmitError};
 use crate::router::{self, Gateway};
+use crate::sync::mutant;
 
 /// The bytes of records in a frame.
 const FRAME_BYTES: usize = 64 << 10;
@@ -254,7 +255,7 @@ impl Recipient for Machine<'_> {
 
     fn place(&self, name: &str, revision: u64) -> Place {
         match self.names.owned(name) {
-            Some((own, since)) if own == revision => {
+            Some((own, since)) if own == revision || mutant("cluster-any-revision") => {
                 if self.now < since + OPENING {
                     Place::Opening
                 } else {

@@ -6,6 +6,7 @@ use super::{MAX_WINDOW, Moment};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{Acknowledgement, Frame, Kind, MAX_REJECTS, Position, Record};
 use crate::error::Failed;
+use crate::sync::mutant;
 
 /// The most names that a receiver remembers as gone. Beyond, it resets the link.
 pub const MAX_GONE: usize = 16_384;
@@ -161,7 +162,7 @@ impl Receiver {
 
     /// Whether a message for this place was answered as gone.
     pub fn was_gone(&self, name: &str, revision: u64) -> bool {
-        self.gone.get(name) == Some(&revision)
+        self.gone.get(name) == Some(&revision) && !mutant("cluster-gone-forgotten")
     }
 
     /// The names that were answered as gone, with their revisions.
@@ -182,7 +183,7 @@ impl Receiver {
             Kind::Hello => return self.hello(position),
             Kind::Data | Kind::Probe => {}
         }
-        if self.epoch != Some(position.epoch) {
+        if self.epoch != Some(position.epoch) && !mutant("cluster-old-epoch") {
             self.figures.stale += 1;
             return Taken::Stale;
         }
@@ -195,7 +196,7 @@ impl Receiver {
             self.rejects.pop_front();
         }
         // Behind: what was counted as lost and reported comes after all, or the connection has changed the order.
-        if position.first < self.expected {
+        if position.first < self.expected && !mutant("cluster-late-frame") {
             self.figures.stale += 1;
             return Taken::Stale;
         }
