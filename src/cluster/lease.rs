@@ -81,7 +81,9 @@ impl Lease {
 
     /// Whether the incarnation ends now, when nothing can be renewed. As [`Lease::due`], which need not be called then.
     pub fn due_fence(&mut self, now: Moment) -> bool {
-        let is_over = !self.is_fenced && !mutant("cluster-no-fence") && self.valid_from.is_some_and(|from| now >= from + FENCE_AFTER);
+        let is_over = !self.is_fenced
+            && !mutant("cluster-no-fence")
+            && self.valid_from.is_some_and(|from| now >= from + FENCE_AFTER);
         self.is_fenced |= is_over;
         is_over
     }
@@ -146,7 +148,8 @@ impl Lease {
 
     /// Whether the machine may act as the owner of its names.
     pub fn is_valid(&self, now: Moment) -> bool {
-        !self.is_fenced && self.valid_from.is_some_and(|from| now < from + FENCE_AFTER || mutant("cluster-no-fence"))
+        !self.is_fenced
+            && self.valid_from.is_some_and(|from| now < from + FENCE_AFTER || mutant("cluster-no-fence"))
     }
 
     /// Whether the incarnation has ended.

@@ -256,11 +256,7 @@ impl Recipient for Machine<'_> {
     fn place(&self, name: &str, revision: u64) -> Place {
         match self.names.owned(name) {
             Some((own, since)) if own == revision || mutant("cluster-any-revision") => {
-                if self.now < since + OPENING {
-                    Place::Opening
-                } else {
-                    Place::Here
-                }
+                if self.now < since + OPENING { Place::Opening } else { Place::Here }
             }
             _ => Place::Elsewhere,
         }

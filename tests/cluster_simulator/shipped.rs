@@ -279,7 +279,7 @@ impl Shipped {
     fn watch_again(&mut self, place: usize) {
         let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
         let node = self.node(place);
-        node.directory.begin();
+        node.directory.begin(false);
         all.into_iter().for_each(|entry| node.entry(entry, now));
         node.seen = seen;
         node.directory.synced(now);

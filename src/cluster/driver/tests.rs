@@ -1,5 +1,7 @@
 //! The driver without a NATS server: the test is what NATS tells.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use super::*;
 use crate::cluster::Cluster;
 use crate::config::Config;
