@@ -387,6 +387,22 @@ describe("without NATS", { concurrency: 2 }, () => {
   });
 });
 
+test("the checker finds two owners of an id, and accepts a take-over", { skip: !own }, (t) => {
+  const line = (second, what) =>
+    JSON.stringify({ timestamp: new Date(1e12 + second * 1000).toISOString(), level: "DEBUG", message: `id ${what}`, id: "ann" });
+  const check = (a, b) => {
+    const machines = new Machines(t, { urls: "" }, {});
+    machines.events = [{ name: "a", lines: a }, { name: "b", lines: b }];
+    return machines.assertSingleOwners();
+  };
+  const claimed = line(1, "claimed");
+  assert.equal(check([claimed, line(2, "lost")], [line(1.9, "claimed")]), 2);
+  assert.equal(check([claimed, line(2, "released")], [line(3, "claimed")]), 2);
+  for (const end of [[], [line(9, "lost")], [line(9, "released")]]) {
+    assert.throws(() => check([claimed, ...end], [line(2, "claimed")]), /two owners/);
+  }
+});
+
 /** Pairs of clients that set up calls all the time, and connect to another machine when they are closed. */
 class Calls {
   #machines;
