@@ -246,6 +246,15 @@ impl Names {
         (known.state == State::Owned).then_some((known.revision, known.since))
     }
 
+    /// Whether a name is being written, perhaps in this revision.
+    pub fn may_become(&self, name: &str, revision: u64) -> bool {
+        self.names.get(name).is_some_and(|known| {
+            matches!(known.state, State::Claiming | State::Reclaiming)
+                && known.operation != 0
+                && revision > known.revision
+        })
+    }
+
     /// Claims a name for a client. The answer is told later.
     pub fn claim(&mut self, name: &str, claim: u64, mac: Mac, now: Moment, others: &impl Others) {
         if self.claims >= MAX_CLAIMS {

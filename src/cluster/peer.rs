@@ -198,7 +198,9 @@ impl Peer {
 
     /// The names that were answered as gone and are current. Forgets the others.
     pub fn gone(&mut self, names: &Names) -> Vec<Box<str>> {
-        self.receiver.forget_gone(|name, revision| names.owned(name).is_some_and(|(own, _)| own == revision));
+        self.receiver.forget_gone(|name, revision| {
+            names.owned(name).is_some_and(|(own, _)| own == revision) || names.may_become(name, revision)
+        });
         self.receiver.gone().map(|(name, _)| name.into()).collect()
     }
 }
@@ -258,6 +260,7 @@ impl Recipient for Machine<'_> {
             Some((own, since)) if own == revision || mutant("cluster-any-revision") => {
                 if self.now < since + OPENING { Place::Opening } else { Place::Here }
             }
+            _ if self.names.may_become(name, revision) => Place::Writing,
             _ => Place::Elsewhere,
         }
     }

@@ -13,6 +13,9 @@ pub const MAX_GONE: usize = 16_384;
 /// The most bytes that wait for room in the router. Beyond, records are rejected.
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
 
+/// Messages for a name that is being written wait so long for the answer. Then they are gone.
+pub const WRITING: Moment = Moment::from_secs(1);
+
 /// How a frame was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -39,6 +42,9 @@ pub enum Place {
     Here,
     /// It does, and its client is about to be connected: messages wait for that.
     Opening,
+    /// It is writing the name, perhaps in this revision: the bucket's watch may have told the sender before the bucket has
+    /// answered here. Messages wait for the answer.
+    Writing,
     /// It does not own the name, or in another revision.
     Elsewhere,
 }
@@ -96,6 +102,8 @@ enum Offer {
     Full,
     /// The name's client is about to be connected.
     Opening,
+    /// The name is being written.
+    Writing,
 }
 
 /// A record that waits for room in the router, or for its recipient's connect.
@@ -243,7 +251,7 @@ impl Receiver {
                 Offer::Taken => return,
                 Offer::Rejected(reject) => return self.finish(sequence, Err(reject)),
                 Offer::Full => self.is_full = true,
-                Offer::Opening => {}
+                Offer::Opening | Offer::Writing => {}
             }
         }
         let waiting = Waiting::new(record, sequence, now);
@@ -264,8 +272,10 @@ impl Receiver {
             if self.was_gone(record.name, record.revision) {
                 return Offer::Rejected(Reject::Gone);
             }
-            if recipient.place(record.name, record.revision) == Place::Elsewhere {
-                return Offer::Rejected(Reject::Gone);
+            match recipient.place(record.name, record.revision) {
+                Place::Elsewhere => return Offer::Rejected(Reject::Gone),
+                Place::Writing => return Offer::Writing,
+                Place::Here | Place::Opening => {}
             }
         }
         let incoming = Incoming {
@@ -317,7 +327,11 @@ impl Receiver {
                     left.push_back(one);
                     break;
                 }
-                Offer::Opening => {
+                Offer::Writing if now.saturating_sub(one.since) >= WRITING => {
+                    self.unpark(&one);
+                    self.finish(one.sequence, Err(Reject::Gone));
+                }
+                Offer::Opening | Offer::Writing => {
                     blocked.insert(one.name.clone());
                     left.push_back(one);
                 }

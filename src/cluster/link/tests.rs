@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use super::receiver::{Place, Receiver, Recipient, Taken};
+use super::receiver::{Place, Receiver, Recipient, Taken, WRITING};
 use super::sender::{Due, Heard, Limits, Sender};
 use super::{LOST_AFTER, MAX_WINDOW, Moment, PROBE_EVERY};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
@@ -19,6 +19,7 @@ struct Machine {
     got: Vec<(u64, String)>,
     absent: HashSet<String>,
     opening: HashSet<String>,
+    writing: HashSet<String>,
     room: Option<usize>,
     revisions: HashMap<String, u64>,
 }
@@ -38,6 +39,7 @@ impl Recipient for Machine {
     fn place(&self, name: &str, revision: u64) -> Place {
         match () {
             () if self.revisions.get(name).is_some_and(|current| *current != revision) => Place::Elsewhere,
+            () if self.writing.contains(name) => Place::Writing,
             () if self.opening.contains(name) => Place::Opening,
             () => Place::Here,
         }
@@ -285,6 +287,26 @@ fn messages_wait_for_a_claimed_names_connect_without_delaying_others() {
     let order: Vec<_> = machine.got.iter().map(|(_, payload)| payload.as_str()).collect();
     assert_eq!(order, ["2", "1", "3", "4"]);
     assert!(!receiver.is_waiting());
+}
+
+#[test]
+fn messages_wait_for_the_answer_to_a_claim_that_their_sender_knows_already() {
+    let (mut receiver, mut machine) = (Receiver::default(), Machine::default());
+    hello(&mut receiver, 1);
+    machine.writing.insert("ben".to_owned());
+    take(&mut receiver, &data(0, &[record("ben", "1"), record("ann", "2")]), &mut machine);
+    receiver.retry(WRITING / 2, &mut machine);
+    assert_eq!(machine.got, [(1, "2".to_owned())]);
+    machine.writing.clear();
+    receiver.retry(WRITING / 2, &mut machine);
+    assert_eq!(machine.got.last(), Some(&(0, "1".to_owned())));
+    // Not for ever.
+    machine.writing.insert("ben".to_owned());
+    take(&mut receiver, &data(2, &[record("ben", "3"), record("ben", "4")]), &mut machine);
+    receiver.retry(WRITING, &mut machine);
+    assert!(!receiver.is_waiting() && receiver.was_gone("ben", 1));
+    (0..2).for_each(|sequence| receiver.result(1, sequence, Ok(())));
+    assert_eq!(receiver.acknowledgement().unwrap().rejects, [(2, Reject::Gone), (3, Reject::Gone)]);
 }
 
 #[test]

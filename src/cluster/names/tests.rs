@@ -98,6 +98,18 @@ fn a_free_name_is_claimed_and_released() {
 }
 
 #[test]
+fn a_name_that_is_being_written_may_have_a_revision_that_others_know_first() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    assert!(!names.may_become("x", 1));
+    names.claim("x", 1, ANN, NOW, &seen);
+    assert!(names.may_become("x", 1));
+    settle(&mut names, &mut bucket, &seen);
+    assert!(!names.may_become("x", 2) && names.owned("x").is_some());
+    names.touch("x");
+    assert!(names.may_become("x", 2) && !names.may_become("x", 1));
+}
+
+#[test]
 fn of_two_machines_one_gets_the_name() {
     let (mut bucket, seen) = (Bucket::default(), Seen::default());
     let (mut one, mut two) = (Names::new(1), Names::new(2));
