@@ -1690,7 +1690,7 @@ typedef struct corelane_elasticsearch_options {
   uint32_t size;
   // CORELANE_ELASTICSEARCH_ flags.
   uint32_t flags;
-  // The server, such as "https://search.example.org:9200". A path in it is kept.
+  // The server, such as `https://search.example.org:9200`. A path in it is kept.
   const char *url;
   // Its length, or CORELANE_NUL_TERMINATED.
   size_t url_length;

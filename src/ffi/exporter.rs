@@ -28,7 +28,7 @@ pub struct CorelaneElasticsearchOptions {
     pub size: u32,
     /// CORELANE_ELASTICSEARCH_ flags.
     pub flags: u32,
-    /// The server, such as "https://search.example.org:9200". A path in it is kept.
+    /// The server, such as `https://search.example.org:9200`. A path in it is kept.
     pub url: *const c_char,
     /// Its length, or CORELANE_NUL_TERMINATED.
     pub url_length: usize,
