@@ -17,6 +17,8 @@ fn started(workers: u32, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
     let mut config = Config::default();
     config.router.workers = Some(workers);
     config.router.idle = Idle::Park;
+    // A worker that had no processor for a while delivers all that waits before the port polls again.
+    config.set("credit_messages", "60000").unwrap();
     let (router, mut workers) = Builder::new(config).build().unwrap();
     workers[0].state.inside.panics_after = Some(panics_after);
     let run = |worker: Worker| std::thread::spawn(move || worker.run());
