@@ -223,6 +223,10 @@ class Calls:
         out.append(f'    {expected}("{function.name}: {described}", {call});')
         if after:
             out.append(f"    {after}")
+        # A text that was handed out although another argument was bad.
+        for one in function.parameters:
+            if one.name not in bad and one.name.startswith("out_") and one.pointee == "corelane_text":
+                out.append(f"    (void)corelane_text_free(&{one.name});")
         out.append("  }")
         self.out += out
 
