@@ -544,7 +544,7 @@ static int32_t route(corelane_port port, corelane_client client, const char *mes
   return status;
 }
 
-#define HUGE_BYTES 3000000
+#define HUGE_BYTES 2000000
 static char *huge; /* Keeps a worker busy for some milliseconds. */
 
 /* A second port whose message occupies the worker. */
@@ -655,10 +655,11 @@ static void check_routes(void) {
     CHECK(status == CORELANE_TIMEOUT || status == CORELANE_TIMEOUT_STARTED || status == CORELANE_OK);
     seen[0] += status == CORELANE_TIMEOUT;
     status = route(self.loop.port, self.ann, huge, SECOND / 4000 * (uint64_t)(2 + turn % 80), &outcome);
-    CHECK(status == CORELANE_TIMEOUT || status == CORELANE_TIMEOUT_STARTED || status == CORELANE_OK);
+    /* On a busy machine the worker may be many messages behind. */
+    CHECK(status == CORELANE_TIMEOUT || status == CORELANE_TIMEOUT_STARTED || status == CORELANE_OK ||
+          status == CORELANE_PAYLOADS || status == CORELANE_FULL);
     seen[1] += status == CORELANE_TIMEOUT_STARTED;
-    usleep(5000);
-  
+    usleep(status == CORELANE_PAYLOADS || status == CORELANE_FULL ? 100000 : 5000);
     (void)poll_into(&self.loop);
   }
   if (seen[0] < 1 || seen[1] < 1) {
