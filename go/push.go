@@ -61,7 +61,7 @@ type pair struct {
 	// others takes the place of the client in records that no client of the lane owns: messages to rooms, and to clients
 	// of other ports.
 	others Client
-	// stalled: a push was refused for want of space. seen is the worker's head at that time.
+	// stalled: the ring had no room for a push. seen is the worker's head at that time.
 	stalled bool
 	seen    uint64
 	// What waits to be pushed: clients with acknowledgements and clients that leave, as lists.

@@ -81,14 +81,7 @@ impl Doorbell {
         if mutant("post-lost") {
             return;
         }
-        // Release: publishes the name; pairs with the swap in `take_posts`. Every write of this word is a
-        // read-modify-write, so that each one sees the write before it.
-        if mutant("post-overwrites") {
-            self.posts.swap(post_bit(hash), Release);
-        } else {
-            self.posts.fetch_or(post_bit(hash), Release);
-        }
-        after_publishing(|| self.wake.wake_if_asleep());
+        self.post_bits(post_bit(hash));
     }
 
     /// Tells the worker that names were inserted: it looks up all those for which it holds messages.
@@ -98,8 +91,13 @@ impl Doorbell {
 
     /// As [`post`](Self::post), for several names: the bits of [`post_bit`].
     pub(crate) fn post_bits(&self, bits: u64) {
-        // Release: as in `post`.
-        self.posts.fetch_or(bits, Release);
+        // Release: publishes the names; pairs with the swap in `take_posts`. Every write of this word is a
+        // read-modify-write, so that each one sees the write before it.
+        if mutant("post-overwrites") {
+            self.posts.swap(bits, Release);
+        } else {
+            self.posts.fetch_or(bits, Release);
+        }
         after_publishing(|| self.wake.wake_if_asleep());
     }
 

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `names`, `rooms` | the gateway's thread | workers |
 //! | `links` | the gateway's thread | workers |
-//! | `port` | the thread that opens or drops the gateway, under the control lock | workers |
+//! | `port` | the thread that opens or drops the gateway | workers |
 
 use crate::clients::NameHash;
 use crate::sync::{Acquire, AtomicU64, Release, mutant};

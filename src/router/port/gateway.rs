@@ -244,7 +244,6 @@ impl Gateway {
     /// [`DeliverError`]. Nothing follows.
     pub fn deliver(&mut self, incoming: &Incoming<'_>, ticket: u64) -> Result<(), DeliverError> {
         let shared = Arc::clone(self.shared());
-        let hash = shared.clients.names().hash(incoming.name.as_bytes());
         let age = shared.clock.ticks(incoming.age);
         let header = IngressHeader {
             flags: ingress_flag::RESULT,
@@ -260,6 +259,7 @@ impl Gateway {
             submit.counted_if_room(|submit| submit.push_to_room(room, incoming.payload, header))
         } else {
             let name = incoming.name.as_bytes();
+            let hash = shared.clients.names().hash(name);
             let to = shared.clients.find(hash, name).ok_or(DeliverError::Gone)?;
             let rules = shared.clients.get(to).and_then(|slot| shared.rules_of(slot));
             let label = rules.and_then(|(rules, _)| rules.type_named(incoming.message_type));
