@@ -31,7 +31,7 @@
 //! | `wire`, `link` | frames, and the two ends of a link |
 //! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
 //! | `keys`, `nats` | subjects, keys and values; the connection |
-//! | `peer`, `driver` | a link with the router's side; the thread |
+//! | `peer`, `links`, `driver` | a link with the router's side; all links; the thread |
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +40,7 @@ mod driver;
 mod keys;
 pub mod lease;
 pub mod link;
+pub mod links;
 pub mod names;
 mod nats;
 mod options;

@@ -13,14 +13,14 @@ use super::keys::{self, Key, Macs};
 use super::lease::{self, Lease};
 use super::link::Moment;
 use super::link::sender::Due;
-use super::names::{Action, ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Told};
+use super::links::{Links, Refused};
+use super::names::{Action, ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Seen, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
-use super::peer::{Machine, Peer, Taken, read_ticket};
-use super::seam::Outgoing;
+use super::peer::{Machine, Peer};
 use super::status::{ClusterStatus, MachineStatus};
 use super::wire::{self, Kind};
-use crate::router::{FromWorker, Gateway};
+use crate::router::Gateway;
 use crate::sync::os::{register, since_boot};
 
 /// The time between two looks at what is due.
@@ -69,8 +69,7 @@ pub struct Driver<H> {
     lease: Lease,
     names: Names,
     directory: Directory,
-    peers: HashMap<u64, Peer>,
-    slots: Vec<Option<u64>>,
+    links: Links,
     waiting: HashMap<u64, Reply>,
     subscriber: Option<Subscriber>,
     /// A subscription that is being made.
@@ -84,8 +83,6 @@ pub struct Driver<H> {
     rooms: HashMap<String, bool>,
     rooms_to_write: Vec<String>,
     rooms_in_flight: usize,
-    epochs: u32,
-    tags: u16,
     next_slow: Moment,
     /// From when on names are claimed.
     claims_from: Moment,
@@ -205,8 +202,7 @@ impl<H: Host> Driver<H> {
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, options.names),
-            peers: HashMap::new(),
-            slots: vec![None; 63],
+            links: Links::default(),
             waiting: HashMap::new(),
             subscriber: None,
             subscribing: None,
@@ -218,8 +214,6 @@ impl<H: Host> Driver<H> {
             rooms: HashMap::new(),
             rooms_to_write: Vec::new(),
             rooms_in_flight: 0,
-            epochs: 0,
-            tags: 0,
             next_slow: now,
             claims_from: now,
             fenced_from: None,
@@ -260,31 +254,8 @@ impl<H: Host> Driver<H> {
     }
 
     fn take_records(&mut self, now: Moment) -> usize {
-        let (peers, slots) = (&mut self.peers, &self.slots);
-        let polled = self.gateway.poll(RECORDS, |record| match record {
-            FromWorker::Message {
-                link,
-                worker,
-                name,
-                is_room,
-                revision,
-                message_type,
-                correlation,
-                age,
-                payload,
-            } => {
-                let message = Outgoing { name, is_room, revision, message_type, correlation, age, payload };
-                if let Some(peer) = peer_at(peers, slots, link.slot).filter(|peer| peer.link == link) {
-                    peer.push(worker, &message, now);
-                }
-            }
-            FromWorker::Result { ticket, outcome } => {
-                let (slot, tag, sequence) = read_ticket(ticket);
-                if let Some(peer) = peer_at(peers, slots, slot) {
-                    peer.result(tag, sequence, outcome);
-                }
-            }
-        });
+        let links = &mut self.links;
+        let polled = self.gateway.poll(RECORDS, |record| links.record(record, now));
         self.is_closed |= polled.is_err();
         polled.unwrap_or(0)
     }
@@ -303,9 +274,8 @@ impl<H: Host> Driver<H> {
         } else if self.lease.due_fence(now) {
             self.fence(now);
         }
-        let incarnations: Vec<u64> = self.peers.keys().copied().collect();
-        for incarnation in incarnations {
-            let Some(peer) = self.peers.get_mut(&incarnation) else { continue };
+        for incarnation in self.links.incarnations() {
+            let Some(peer) = self.links.get_mut(incarnation) else { continue };
             if peer.is_waiting() {
                 let mut machine =
                     Machine { gateway: &mut self.gateway, names: &self.names, now, tag: (0, 0) };
@@ -313,7 +283,7 @@ impl<H: Host> Driver<H> {
             }
             match peer.due(now) {
                 Due::Nothing => {}
-                Due::Lost => self.lose(incarnation, now),
+                Due::Lost => self.links.lose(incarnation, &mut self.gateway, now),
                 Due::Send(kind) => {
                     if self.is_connected && self.lease.is_valid(now) && self.nats.has_room() {
                         let frame = peer.bare(kind, self.incarnation);
@@ -321,15 +291,6 @@ impl<H: Host> Driver<H> {
                     }
                 }
             }
-        }
-    }
-
-    /// Everything in flight on a link is lost.
-    fn lose(&mut self, incarnation: u64, now: Moment) {
-        self.epochs = self.epochs.wrapping_add(1);
-        if let Some(peer) = self.peers.get_mut(&incarnation) {
-            let link = self.gateway.lose_link(peer.link);
-            peer.restart(link, self.epochs, now);
         }
     }
 
@@ -345,14 +306,7 @@ impl<H: Host> Driver<H> {
         self.directory.set_own(self.incarnation, now);
         self.names.restart(self.incarnation);
         self.rooms_to_write = self.rooms.keys().cloned().collect();
-        let incarnations: Vec<u64> = self.peers.keys().copied().collect();
-        for incarnation in incarnations {
-            self.lose(incarnation, now);
-            self.tags = self.tags.wrapping_add(1);
-            if let Some(peer) = self.peers.get_mut(&incarnation) {
-                peer.forget_received(self.tags);
-            }
-        }
+        self.links.begin_again(&mut self.gateway, now);
         self.subscribe();
     }
 
@@ -386,52 +340,14 @@ impl<H: Host> Driver<H> {
     }
 
     fn change(&mut self, change: Change, now: Moment) {
-        match change {
-            Change::Up(incarnation) => self.meet(incarnation, now),
-            Change::Down(incarnation) => {
-                if let Some(peer) = self.peers.remove(&incarnation) {
-                    self.gateway.close_link(peer.link);
-                    if let Some(slot) = self.slots.get_mut(usize::from(peer.link.slot)) {
-                        *slot = None;
-                    }
-                }
-            }
-            Change::Place(name, incarnation, revision) => {
-                let link = self.peers.get(&incarnation).map(|peer| peer.link);
-                if !link.is_some_and(|link| self.gateway.place(&name, link, revision)) {
-                    self.status.names_left_out += 1;
-                    self.gateway.displace(&name);
-                }
-            }
-            Change::Displace(name) => self.gateway.displace(&name),
-            Change::Interest(room) => {
-                let peers = &self.peers;
-                let slots = self.directory.interested(&room).filter_map(|one| peers.get(&one));
-                let links = slots.fold(0, |links, peer| links | 1_u64 << peer.link.slot);
-                if !self.gateway.set_interest(&room, links) {
-                    tracing::warn!("no room for the interest in another room");
-                }
-            }
-        }
-    }
-
-    fn meet(&mut self, incarnation: u64, now: Moment) {
-        if self.peers.contains_key(&incarnation) {
-            return;
-        }
-        let (Some(info), Some(link)) = (self.directory.machine(incarnation), self.gateway.open_link()) else {
-            tracing::warn!("too many machines: one gets no link");
-            return;
-        };
-        self.epochs = self.epochs.wrapping_add(1);
-        self.tags = self.tags.wrapping_add(1);
-        let subject = keys::subject(&self.options.cluster, &info.machine, incarnation);
-        let numbers = (self.epochs, self.tags);
-        let who = (incarnation, info.machine.as_str());
-        let peer = Peer::new(who, subject, link, numbers, self.nats.max_payload(), now);
-        self.peers.insert(incarnation, peer);
-        if let Some(slot) = self.slots.get_mut(usize::from(link.slot)) {
-            *slot = Some(incarnation);
+        let cluster = &self.options.cluster;
+        let subject = |machine: &str, incarnation| keys::subject(cluster, machine, incarnation);
+        let router = (&mut self.gateway, &self.directory);
+        match self.links.change(change, router, subject, self.nats.max_payload(), now) {
+            Ok(()) => {}
+            Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link"),
+            Err(Refused::Name) => self.status.names_left_out += 1,
+            Err(Refused::Room) => tracing::warn!("no room for the interest in another room"),
         }
     }
 
@@ -444,7 +360,7 @@ impl<H: Host> Driver<H> {
         // In turn: no link keeps the others waiting.
         while is_left && self.nats.has_room() {
             is_left = false;
-            for peer in self.peers.values_mut() {
+            for peer in self.links.values_mut() {
                 if !self.nats.has_room() {
                     return false; // The tick comes back.
                 }
@@ -473,16 +389,9 @@ impl<H: Host> Driver<H> {
                 return;
             }
         };
-        let Some(peer) = self.peers.get_mut(&frame.from) else {
+        if !self.links.frame(&frame, &mut self.gateway, &self.names, now) {
             // Dead, or not known yet: then its hello comes again.
             self.status.frames_dropped += u64::from(frame.kind != Kind::Hello);
-            return;
-        };
-        let mut machine = Machine { gateway: &mut self.gateway, names: &self.names, now, tag: (0, 0) };
-        match peer.take(&frame, now, &mut machine) {
-            Taken::Going => {}
-            Taken::Up => self.gateway.link_up(peer.link),
-            Taken::Lost => self.lose(frame.from, now),
         }
     }
 
@@ -531,9 +440,9 @@ impl<H: Host> Driver<H> {
             News::Disconnected => {
                 self.is_connected = false;
                 // Order and delivery end with a connection. What is in flight may still be acknowledged in time.
-                let idle: Vec<u64> =
-                    self.peers.iter().filter(|(_, peer)| peer.is_idle()).map(|(one, _)| *one).collect();
-                idle.into_iter().for_each(|one| self.lose(one, now));
+                let idle = self.links.values().filter(|peer| peer.is_idle()).map(|peer| peer.incarnation);
+                let idle: Vec<u64> = idle.collect();
+                idle.into_iter().for_each(|one| self.links.lose(one, &mut self.gateway, now));
             }
             News::BucketIsNew => {
                 self.claims_from = now + REFILL;
@@ -652,7 +561,7 @@ impl<H: Host> Driver<H> {
                 self.nats.sweep(Key::Room(name.into(), incarnation), None);
             }
             let mut gone = Vec::new();
-            for peer in self.peers.values_mut() {
+            for peer in self.links.values_mut() {
                 gone.append(&mut peer.gone(&self.names));
             }
             // Messages for it wait at their senders for a new revision.
@@ -729,7 +638,7 @@ impl<H: Host> Driver<H> {
             })
             .collect();
         status.machines.sort_by(|one, other| one.machine.cmp(&other.machine));
-        status.links = self.peers.values().map(Peer::status).collect();
+        status.links = self.links.values().map(Peer::status).collect();
         status.links.sort_by(|one, other| one.machine.cmp(&other.machine));
         self.host.status(status);
     }
@@ -749,32 +658,6 @@ impl<H: Host> Driver<H> {
             self.nats.end_lease(self.incarnation).await;
         }
         self.nats.close().await;
-    }
-}
-
-/// The peer in a slot.
-fn peer_at<'a>(peers: &'a mut HashMap<u64, Peer>, slots: &[Option<u64>], slot: u8) -> Option<&'a mut Peer> {
-    let incarnation = (*slots.get(usize::from(slot))?)?;
-    peers.get_mut(&incarnation)
-}
-
-/// What the names see of the directory.
-struct Seen<'a> {
-    directory: &'a Directory,
-    may_seize: bool,
-}
-
-impl super::names::Others for Seen<'_> {
-    fn owner(&self, name: &str) -> Option<(super::directory::Owner, u64)> {
-        self.directory.owner(name)
-    }
-
-    fn liveness(&self, incarnation: u64) -> super::directory::Liveness {
-        self.directory.liveness(incarnation)
-    }
-
-    fn may_seize(&self) -> bool {
-        self.may_seize
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::directory::{Liveness, Mac, Owner};
+use super::directory::{Directory, Liveness, Mac, Owner};
 use super::link::Moment;
 use crate::sync::mutant;
 
@@ -136,6 +136,29 @@ pub trait Others {
     fn liveness(&self, incarnation: u64) -> Liveness;
     /// Whether names of dead machines may be taken now.
     fn may_seize(&self) -> bool;
+}
+
+/// What the directory says of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The directory.
+    pub directory: &'a Directory,
+    /// As [`Others::may_seize`].
+    pub may_seize: bool,
+}
+
+impl Others for Seen<'_> {
+    fn owner(&self, name: &str) -> Option<(Owner, u64)> {
+        self.directory.owner(name)
+    }
+
+    fn liveness(&self, incarnation: u64) -> Liveness {
+        self.directory.liveness(incarnation)
+    }
+
+    fn may_seize(&self) -> bool {
+        self.may_seize
+    }
 }
 
 /// Where a name stands.

@@ -8,12 +8,12 @@ use crate::ledger::{Kind, Ledger};
 use crate::net::Net;
 use crate::random::Random;
 use corelane::clock::{Clock, ManualClock};
-use corelane::cluster::directory::{Change, Directory, Liveness, Mac, MachineInfo, Owner};
+use corelane::cluster::directory::{Change, Directory, Mac, MachineInfo, Owner};
 use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
-use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Others, Outcome, Told};
-use corelane::cluster::peer::{Machine, Peer, Taken, read_ticket};
-use corelane::cluster::seam::Outgoing;
+use corelane::cluster::links::{Links, Refused};
+use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Outcome, Seen, Told};
+use corelane::cluster::peer::Machine;
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
 use corelane::router::FromWorker;
@@ -51,10 +51,7 @@ struct Node {
     lease: Lease,
     names: Names,
     directory: Directory,
-    peers: BTreeMap<u64, Peer>,
-    slots: Vec<Option<u64>>,
-    epochs: u32,
-    tags: u16,
+    links: Links,
     is_fenced: bool,
     seen: usize,
     paused_until: Duration,
@@ -66,25 +63,6 @@ struct Node {
     /// Claims that have succeeded and whose clients are not connected yet.
     opening: Vec<(u64, &'static str)>,
     rooms: BTreeMap<String, bool>,
-}
-
-struct Seen<'a> {
-    directory: &'a Directory,
-    may_seize: bool,
-}
-
-impl Others for Seen<'_> {
-    fn owner(&self, name: &str) -> Option<(Owner, u64)> {
-        self.directory.owner(name)
-    }
-
-    fn liveness(&self, incarnation: u64) -> Liveness {
-        self.directory.liveness(incarnation)
-    }
-
-    fn may_seize(&self) -> bool {
-        self.may_seize
-    }
 }
 
 pub struct Shipped {
@@ -260,10 +238,7 @@ impl Shipped {
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, 100),
-            peers: BTreeMap::new(),
-            slots: vec![None; 63],
-            epochs: 0,
-            tags: 0,
+            links: Links::default(),
             is_fenced: false,
             seen: 0,
             paused_until: now,
@@ -478,10 +453,9 @@ impl Shipped {
         let late: Vec<u64> =
             self.node(place).asked.iter().filter(|one| now >= one.1.1).map(|one| *one.0).collect();
         late.into_iter().for_each(|number| self.answer(place, number, Outcome::Unavailable));
-        let peers: Vec<u64> = self.node(place).peers.keys().copied().collect();
-        for one in peers {
+        for one in self.node(place).links.incarnations() {
             let node = self.nodes[place].as_mut().unwrap();
-            let Some(peer) = node.peers.get_mut(&one) else { continue };
+            let Some(peer) = node.links.get_mut(one) else { continue };
             if peer.is_waiting() {
                 let mut machine =
                     Machine { gateway: &mut node.core.gateway, names: &node.names, now, tag: (0, 0) };
@@ -489,7 +463,7 @@ impl Shipped {
             }
             match peer.due(now) {
                 Due::Nothing => {}
-                Due::Lost => node.lose(one, now),
+                Due::Lost => node.links.lose(one, &mut node.core.gateway, now),
                 Due::Send(kind) => {
                     if node.lease.is_valid(now) {
                         let frame = peer.bare(kind, node.incarnation);
@@ -500,12 +474,11 @@ impl Shipped {
         }
         self.carry_out(place);
         if self.node(place).lease.is_valid(now) {
-            let peers: Vec<u64> = self.node(place).peers.keys().copied().collect();
-            for one in peers {
+            for one in self.node(place).links.incarnations() {
                 loop {
                     let node = self.node(place);
                     let own = node.incarnation;
-                    let Some(frame) = node.peers.get_mut(&one).and_then(|peer| peer.frame(own, now)) else {
+                    let Some(frame) = node.links.get_mut(one).and_then(|peer| peer.frame(own, now)) else {
                         break;
                     };
                     self.send(place, one, frame);
@@ -538,7 +511,7 @@ impl Shipped {
             }
             asks.extend(swept.into_iter().map(|(name, revision)| Ask::Sweep(name, revision)));
             let mut gone = Vec::new();
-            for peer in node.peers.values_mut() {
+            for peer in node.links.values_mut() {
                 gone.append(&mut peer.gone(&node.names));
             }
             gone.sort();
@@ -573,12 +546,7 @@ impl Shipped {
         node.lease = Lease::new(now, false);
         node.directory.set_own(node.incarnation, now);
         node.names.restart(node.incarnation);
-        let peers: Vec<u64> = node.peers.keys().copied().collect();
-        for peer in peers {
-            node.lose(peer, now);
-            node.tags = node.tags.wrapping_add(1);
-            node.peers.get_mut(&peer).unwrap().forget_received(node.tags);
-        }
+        node.links.begin_again(&mut node.core.gateway, now);
         self.ask(place, Ask::EndLease(before));
     }
 
@@ -703,13 +671,7 @@ impl Shipped {
         }
         let frame = wire::decode(bytes).unwrap();
         assert_eq!(frame.to, node.incarnation);
-        let Some(peer) = node.peers.get_mut(&frame.from) else { return };
-        let mut machine = Machine { gateway: &mut node.core.gateway, names: &node.names, now, tag: (0, 0) };
-        match peer.take(&frame, now, &mut machine) {
-            Taken::Going => {}
-            Taken::Up => node.core.gateway.link_up(peer.link),
-            Taken::Lost => node.lose(frame.from, now),
-        }
+        node.links.frame(&frame, &mut node.core.gateway, &node.names, now);
     }
 
     /// The answer of the leader, or none.
@@ -800,50 +762,24 @@ impl Shipped {
 
 impl Node {
     fn take_records(&mut self, now: Duration) {
-        let (peers, slots, core) = (&mut self.peers, &self.slots, &mut self.core);
+        let (links, core) = (&mut self.links, &mut self.core);
         let (results, results_ok) = (&mut core.results, &mut core.results_ok);
-        let polled = core.gateway.poll(1_000, |record| match record {
-            FromWorker::Message {
-                link,
-                worker,
-                name,
-                is_room,
-                revision,
-                message_type,
-                correlation,
-                age,
-                payload,
-            } => {
-                crate::log(name, || {
+        let polled = core.gateway.poll(1_000, |record| {
+            match record {
+                FromWorker::Message { link, name, revision, correlation, .. } => crate::log(name, || {
                     format!(
                         "{now:?} polls {correlation} revision {revision} for slot {} epoch {}",
                         link.slot, link.epoch
                     )
-                });
-                let message = Outgoing { name, is_room, revision, message_type, correlation, age, payload };
-                let peer = slots[usize::from(link.slot)].and_then(|one| peers.get_mut(&one));
-                if let Some(peer) = peer.filter(|peer| peer.link == link) {
-                    peer.push(worker, &message, now);
+                }),
+                FromWorker::Result { outcome, .. } => {
+                    *results += 1;
+                    *results_ok += u64::from(outcome.is_ok());
                 }
             }
-            FromWorker::Result { ticket, outcome } => {
-                *results += 1;
-                *results_ok += u64::from(outcome.is_ok());
-                let (slot, tag, sequence) = read_ticket(ticket);
-                if let Some(peer) = slots[usize::from(slot)].and_then(|one| peers.get_mut(&one)) {
-                    peer.result(tag, sequence, outcome);
-                }
-            }
+            links.record(record, now);
         });
         assert!(polled.is_ok());
-    }
-
-    fn lose(&mut self, incarnation: u64, now: Duration) {
-        self.epochs = self.epochs.wrapping_add(1);
-        if let Some(peer) = self.peers.get_mut(&incarnation) {
-            let link = self.core.gateway.lose_link(peer.link);
-            peer.restart(link, self.epochs, now);
-        }
     }
 
     fn entry(&mut self, entry: Entry, now: Duration) {
@@ -876,40 +812,10 @@ impl Node {
         if let Change::Place(name, ..) | Change::Displace(name) = &change {
             crate::log(name, || format!("{now:?} {}: {change:?}", self.incarnation));
         }
-        match change {
-            Change::Up(incarnation) => self.meet(incarnation, now),
-            Change::Down(incarnation) => {
-                if let Some(peer) = self.peers.remove(&incarnation) {
-                    self.core.gateway.close_link(peer.link);
-                    self.slots[usize::from(peer.link.slot)] = None;
-                }
-            }
-            Change::Place(name, incarnation, revision) => {
-                let link = self.peers.get(&incarnation).map(|peer| peer.link);
-                if !link.is_some_and(|link| self.core.gateway.place(&name, link, revision)) {
-                    self.core.gateway.displace(&name);
-                }
-            }
-            Change::Displace(name) => self.core.gateway.displace(&name),
-            Change::Interest(room) => {
-                let slots = self.directory.interested(&room).filter_map(|one| self.peers.get(&one));
-                let links = slots.fold(0, |links, peer| links | 1_u64 << peer.link.slot);
-                assert!(self.core.gateway.set_interest(&room, links));
-            }
-        }
-    }
-
-    fn meet(&mut self, incarnation: u64, now: Duration) {
-        if self.peers.contains_key(&incarnation) {
-            return;
-        }
-        let Some(info) = self.directory.machine(incarnation) else { return };
-        let link = self.core.gateway.open_link().unwrap();
-        self.epochs = self.epochs.wrapping_add(1);
-        self.tags = self.tags.wrapping_add(1);
-        let who = (incarnation, info.machine.as_str());
-        let peer = Peer::new(who, String::new(), link, (self.epochs, self.tags), 1 << 20, now);
-        self.peers.insert(incarnation, peer);
-        self.slots[usize::from(link.slot)] = Some(incarnation);
+        let is_name = matches!(change, Change::Place(..));
+        let router = (&mut self.core.gateway, &self.directory);
+        let changed = self.links.change(change, router, |_, _| String::new(), 1 << 20, now);
+        // A name whose machine has no link yet is displaced.
+        assert!(changed.is_ok() || is_name && changed == Err(Refused::Name), "{changed:?}");
     }
 }
