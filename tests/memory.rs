@@ -378,8 +378,10 @@ fn clients_that_come_and_go_leave_nothing() {
         let growth = host.say("after all clients, some at a time");
         assert_eq!(host.router.stats().connections.total, 500 * ROUNDS as u64);
         assert!(growth <= host.budget.total(), "{growth} bytes, stated: {}", host.budget);
-        let (early, late) = (after[ROUNDS / 2], after[ROUNDS - 1]);
-        assert!(late <= early + (64 << 10), "{after:?}");
+        // A leak grows in each window. What grows once, in one window, is a first use: a thread that starts late.
+        let windows = after[ROUNDS / 2..].chunks(ROUNDS / 8);
+        let least = windows.map(|window| window[window.len() - 1].saturating_sub(window[0])).min();
+        assert!(least.unwrap() <= 16 << 10, "{after:?}");
     });
 }
 
