@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -76,6 +77,14 @@ func (h clusterHandle) next() (clusterEvent, error) {
 func (h clusterHandle) status() (string, error) {
 	out := newText()
 	if err := failure(C.corelane_cluster_status(h.c, &out), nil); err != nil {
+		return "", err
+	}
+	return takeText(&out), nil
+}
+
+func (h clusterHandle) names(limit int, timeout time.Duration) (string, error) {
+	out := newText()
+	if err := failure(C.corelane_cluster_names(h.c, C.size_t(max(limit, 0)), C.uint64_t(max(timeout, 0)), &out), nil); err != nil {
 		return "", err
 	}
 	return takeText(&out), nil

@@ -8,7 +8,11 @@ import (
 	"io"
 	"iter"
 	"sync"
+	"time"
 )
+
+// namesPatience is how long Names waits without a deadline.
+const namesPatience = 5 * time.Second
 
 // ClusterOptions say how a machine takes part in a cluster. Machine is needed; all zeros elsewhere are the defaults.
 type ClusterOptions struct {
@@ -310,6 +314,30 @@ func (c *Cluster) Status() (ClusterStatus, error) {
 		return status, fmt.Errorf("corelane: the status of the cluster: %w", err)
 	}
 	return status, nil
+}
+
+// Names returns the names of the clients of all machines, as this machine knows them: at most limit, in no order. Copying many takes
+// the time of the cluster's thread, about 0.1 s for a million: keep the list for a while. Without a deadline it waits for 5 s at most,
+// with a thread.
+//
+// ErrTimeout: the cluster's thread has not answered. ErrStale.
+func (c *Cluster) Names(ctx context.Context, limit int) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	patience := namesPatience
+	if end, ok := ctx.Deadline(); ok {
+		patience = time.Until(end)
+	}
+	text, err := c.handle.names(limit, patience)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	if err := json.Unmarshal([]byte(text), &names); err != nil {
+		return nil, fmt.Errorf("corelane: the names of the cluster: %w", err)
+	}
+	return names, nil
 }
 
 // IsJoined says whether claims can succeed now.

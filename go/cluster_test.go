@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"testing"
 	"time"
 )
@@ -153,6 +154,13 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 	ann, ben := connect(a, "ann"), connect(b, "ben")
 	for _, one := range []testMachine{a, b} {
 		one.await(t, "both names", func(s ClusterStatus) bool { return s.NamesKnown == 2 })
+	}
+	names, err := a.cluster.Names(ctx, 10)
+	if slices.Sort(names); err != nil || !slices.Equal(names, []string{"ann", "ben"}) {
+		t.Errorf("the names of all: %q, %v", names, err)
+	}
+	if names, err := a.cluster.Names(ctx, 1); err != nil || len(names) != 1 {
+		t.Errorf("one name: %q, %v", names, err)
 	}
 	if err := ann.Submit([]byte(`{"type":"offer","to":"ben","payload":1}`), SubmitOptions{}); err != nil {
 		t.Fatal(err)

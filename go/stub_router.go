@@ -41,6 +41,9 @@ func (clusterHandle) status() (string, error)        { return "", ErrUnsupported
 func (clusterHandle) isJoined() bool                 { return false }
 func (clusterHandle) drain() error                   { return ErrUnsupported }
 func (clusterHandle) release() error                 { return nil }
+func (clusterHandle) names(int, time.Duration) (string, error) {
+	return "", ErrUnsupported
+}
 
 func libraryVersion() uint32 { return 0 }
 

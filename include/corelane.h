@@ -3137,6 +3137,17 @@ int32_t corelane_cluster_wait(struct corelane_cluster cluster,
 int32_t corelane_cluster_status(struct corelane_cluster cluster,
                                 struct corelane_text *out_text);
 
+// Writes the names of the clients of all machines, as this machine knows them, as a JSON array: at most `limit`, in no order.
+// Copying many takes the time of the cluster's thread, about 0.1 s for a million: keep the list for a while. Free the text
+// with `corelane_text_free`.
+//
+// Any thread; waits for the cluster's thread, for at most `timeout_ns`. CORELANE_TIMEOUT, CORELANE_INVALID (`size`),
+// CORELANE_NULL, CORELANE_STALE.
+int32_t corelane_cluster_names(struct corelane_cluster cluster,
+                               size_t limit,
+                               uint64_t timeout_ns,
+                               struct corelane_text *out_text);
+
 // Returns 1 if claims can succeed now, otherwise 0.
 //
 // Any thread. Does not block. CORELANE_STALE.

@@ -314,9 +314,28 @@ impl Cluster {
     /// cluster's thread, about 0.1 s for a million: keep the list for a while. Empty after the stop.
     pub async fn names(&self, limit: usize) -> Vec<String> {
         let (sender, receiver) = oneshot::channel();
-        // An error means that the thread has ended; the receiver then says so.
-        let _ = self.0.commands.send(Command::Names(limit, sender));
+        self.ask_for_names(limit, move |names| {
+            let _ = sender.send(names);
+        });
         receiver.await.unwrap_or_default()
+    }
+
+    /// As [`names`](Self::names), for threads that may wait; `None` after `timeout`.
+    pub fn names_blocking(&self, limit: usize, timeout: Duration) -> Option<Vec<String>> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.ask_for_names(limit, move |names| {
+            let _ = sender.try_send(names);
+        });
+        match receiver.recv_timeout(timeout) {
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => None,
+            answer => Some(answer.unwrap_or_default()),
+        }
+    }
+
+    /// The host may stop waiting: its `reply` then does nothing.
+    fn ask_for_names(&self, limit: usize, reply: impl FnOnce(Vec<String>) + Send + 'static) {
+        // An error means that the thread has ended; whoever waits for the dropped reply notices.
+        let _ = self.0.commands.send(Command::Names(limit, Box::new(reply)));
     }
 
     /// Whether claims can succeed now.

@@ -153,6 +153,8 @@ static void two_machines(void) {
   corelane_claim ann, ben, none = {7}, again;
   corelane_client ann_client, ben_client;
   const corelane_event *message;
+  corelane_text text = CORELANE_TEXT_INIT;
+  int32_t status;
   await_status(a, "\"up\":true");
   await_status(b, "\"up\":true");
   IS(corelane_cluster_is_joined(a), 1);
@@ -165,6 +167,16 @@ static void two_machines(void) {
   is_quiet(b);
   ben_client = join(far.port, "ben", 2);
   await_status(a, "\"names_known\":2");
+  IS(corelane_cluster_names(a, 10, LONG, &text), CORELANE_OK);
+  CHECK(!strcmp(text.data, "[\"ann\",\"ben\"]") || !strcmp(text.data, "[\"ben\",\"ann\"]"));
+  IS(corelane_text_free(&text), CORELANE_OK);
+  IS(corelane_cluster_names(a, 1, LONG, &text), CORELANE_OK);
+  CHECK(text.length == strlen("[\"ann\"]"));
+  IS(corelane_text_free(&text), CORELANE_OK);
+  /* The cluster's thread may be faster than no time at all. */
+  for (status = CORELANE_OK; status == CORELANE_OK;)
+    if ((status = corelane_cluster_names(a, 1, 0, &text)) == CORELANE_OK) IS(corelane_text_free(&text), CORELANE_OK);
+  CHECK(status == CORELANE_TIMEOUT);
   IS(submit(near.port, ann_client, "{\"type\":\"offer\",\"to\":\"ben\",\"payload\":1}", 0), CORELANE_OK);
   IS(corelane_port_publish(near.port), CORELANE_OK);
   message = await_kind(&far, CORELANE_EVENT_MESSAGE);
@@ -344,11 +356,14 @@ static void alone(void) {
   IS(corelane_cluster_status(cluster, NULL), CORELANE_NULL);
   event.size = 7;
   IS(corelane_cluster_next(cluster, &event), CORELANE_INVALID);
+  IS(corelane_cluster_names(cluster, 10, LONG, NULL), CORELANE_NULL);
   text.size = 1;
   IS(corelane_cluster_status(cluster, &text), CORELANE_INVALID);
+  IS(corelane_cluster_names(cluster, 10, LONG, &text), CORELANE_INVALID);
   IS(corelane_cluster_release(cluster), CORELANE_OK);
   text.size = event.size = 64;
   IS(corelane_cluster_is_joined(cluster), CORELANE_STALE);
+  IS(corelane_cluster_names(cluster, 10, LONG, &text), CORELANE_STALE);
   IS(corelane_cluster_drain(cluster), CORELANE_STALE);
   IS(corelane_cluster_fd(cluster), CORELANE_STALE);
   IS(corelane_cluster_wait(cluster, 0), CORELANE_STALE);

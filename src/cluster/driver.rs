@@ -39,7 +39,7 @@ pub enum Command {
     /// A claim has ended.
     Release(String, u64),
     /// The names of all machines, at most so many.
-    Names(usize, oneshot::Sender<Vec<String>>),
+    Names(usize, Box<dyn FnOnce(Vec<String>) + Send>),
     /// The machine takes no clients any more.
     Drain,
     /// The end. The sender is dropped when it is done.
@@ -412,8 +412,7 @@ impl<H: Host> Driver<H> {
             }
             Command::Names(limit, reply) => {
                 let names = self.directory.names().take(limit).map(|(name, ..)| name.to_owned());
-                // The host may have stopped waiting.
-                let _ = reply.send(names.collect());
+                reply(names.collect());
             }
             Command::Drain => {
                 self.info.is_draining = true;

@@ -297,6 +297,30 @@ pub unsafe extern "C" fn corelane_cluster_status(
     })
 }
 
+/// Writes the names of the clients of all machines, as this machine knows them, as a JSON array: at most `limit`, in no order.
+/// Copying many takes the time of the cluster's thread, about 0.1 s for a million: keep the list for a while. Free the text
+/// with `corelane_text_free`.
+///
+/// Any thread; waits for the cluster's thread, for at most `timeout_ns`. CORELANE_TIMEOUT, CORELANE_INVALID (`size`),
+/// CORELANE_NULL, CORELANE_STALE.
+///
+/// # Safety
+/// `out_text` points at a corelane_text with its size set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn corelane_cluster_names(
+    cluster: CorelaneCluster,
+    limit: usize,
+    timeout_ns: u64,
+    out_text: *mut CorelaneText,
+) -> i32 {
+    answer(|| {
+        // SAFETY: the caller upholds the same contract.
+        let out_text = unsafe { OutStruct::new("out_text", out_text) }?;
+        let names = joined(cluster)?.names(limit, Duration::from_nanos(timeout_ns))?;
+        CorelaneText::hand_out(out_text, names)
+    })
+}
+
 /// Returns 1 if claims can succeed now, otherwise 0.
 ///
 /// Any thread. Does not block. CORELANE_STALE.

@@ -319,6 +319,14 @@ impl Joined {
         serde_json::to_string(&self.cluster.status()).unwrap_or_default()
     }
 
+    pub(super) fn names(&self, limit: usize, timeout: Duration) -> Result<String, Failure> {
+        let late = || {
+            Failure::new(CorelaneStatus::Timeout, "the cluster has not answered before the time-out")
+        };
+        let names = self.cluster.names_blocking(limit, timeout).ok_or_else(late)?;
+        Ok(serde_json::to_string(&names).unwrap_or_default())
+    }
+
     pub(super) fn is_joined(&self) -> bool {
         self.cluster.is_joined()
     }

@@ -62,6 +62,10 @@ impl Joined {
         match self.0 {}
     }
 
+    pub(super) fn names(&self, _: usize, _: Duration) -> Result<String, Failure> {
+        match self.0 {}
+    }
+
     pub(super) fn is_joined(&self) -> bool {
         match self.0 {}
     }
