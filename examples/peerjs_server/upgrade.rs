@@ -21,6 +21,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+/// Seconds after which a client may come again to a server that cannot take it now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("3");
+
 /// Answers a request for a WebSocket, and serves the WebSocket in a new task.
 pub(crate) async fn to_websocket<S>(
     network: &Rc<Network>,
@@ -58,7 +61,11 @@ where
     }
     let query = query(request.uri().query().unwrap_or_default());
     let admitted = match admit::admit(network, &query, address).await {
-        Err(Refused::Unavailable(text)) => return http::plain(StatusCode::SERVICE_UNAVAILABLE, text),
+        Err(Refused::Unavailable(text)) => {
+            let mut answer = http::plain(StatusCode::SERVICE_UNAVAILABLE, text);
+            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+            return answer;
+        }
         admitted => admitted,
     };
     let upgrading = hyper::upgrade::on(&mut request);

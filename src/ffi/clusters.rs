@@ -320,9 +320,8 @@ impl Joined {
     }
 
     pub(super) fn names(&self, limit: usize, timeout: Duration) -> Result<String, Failure> {
-        let late = || {
-            Failure::new(CorelaneStatus::Timeout, "the cluster has not answered before the time-out")
-        };
+        let late =
+            || Failure::new(CorelaneStatus::Timeout, "the cluster has not answered before the time-out");
         let names = self.cluster.names_blocking(limit, timeout).ok_or_else(late)?;
         Ok(serde_json::to_string(&names).unwrap_or_default())
     }

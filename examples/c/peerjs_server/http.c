@@ -10,6 +10,9 @@
     "{\"name\":\"PeerJS Server\",\"description\":\"A server side element to broker connections between PeerJS clients.\"," \
     "\"website\":\"https://peerjs.com/\"}"
 
+/* Seconds after which a client may come again to a server that cannot take it now. */
+#define RETRY_AFTER "3"
+
 bool header(struct lws *wsi, enum lws_token_indexes name, char *into, size_t size) {
     *into = 0;
     return lws_hdr_total_length(wsi, name) > 0 && lws_hdr_copy(wsi, into, (int)size, name) > 0;
@@ -92,7 +95,7 @@ static int page(struct lws *wsi, const char *rest) {
     if (!strcasecmp(name, "peers")) {
         if (!options.allow_discovery) return answer_plain(wsi, 401, "Unauthorized");
         struct text ids = {0};
-        registry_ids(&ids);
+        cluster_ids(&ids);
         int result = answer(wsi, 200, JSON_TYPE, ids.data, ids.length, NULL, NULL);
         text_free(&ids);
         return result;
@@ -152,6 +155,12 @@ int http_upgrades(struct lws *wsi, struct visitor *visitor) {
     if (!visitor_counts(visitor)) {
         const char *text = "too many connections from this address; close some of them";
         return send_answer(wsi, 429, PLAIN_TYPE, text, strlen(text), NULL, NULL) ? -1 : 1;
+    }
+    enum refusal reason;
+    const char *text = cluster_refuses(&reason);
+    if (text) {
+        refuse(reason, visitor->address, "");
+        return send_answer(wsi, 503, PLAIN_TYPE, text, strlen(text), "retry-after:", RETRY_AFTER) ? -1 : 1;
     }
     return 0;
 }

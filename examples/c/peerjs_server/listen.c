@@ -29,6 +29,9 @@ static const char *const REASONS[REFUSALS] = {
     "no_descriptor",
     "not_read",
     "frame_too_large",
+    "draining",
+    "cluster_busy",
+    "cluster_unavailable",
 };
 static const char *const STATES[PLACES] = {"http", "websocket", "closing"};
 

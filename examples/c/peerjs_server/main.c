@@ -58,11 +58,12 @@ static void introduce(void) {
     printf("network threads: %llu, each with a worker\n", (unsigned long long)options.threads);
 }
 
-/* Waits for SIGINT or SIGTERM. Other threads block all signals. */
+/* Waits for SIGINT or SIGTERM, and drains after SIGTERM. Other threads block all signals. */
 static void wait_for_a_signal(const sigset_t *signals) {
     int number;
     while (!sigwait(signals, &number) && number == SIGHUP)
         log_event(LEVEL_INFO, "SIGHUP ignored: there are no files to reload", NULL);
+    if (number == SIGTERM && options.drain_seconds) drain_all(signals);
     log_event(LEVEL_INFO, "stopping", NULL);
 }
 
@@ -94,7 +95,9 @@ int main(int count, char **values) {
     introduce();
     printf("memory of the monitor: at most %.1f MiB, in addition to the router's\n", (double)bytes / (1 << 20));
     counts_start(measured);
+    cluster_start(router);
     watch_start(measured);
+    cluster_watch();
     fflush(stdout);
     for (unsigned at = 0; at < options.threads; at++)
         network_start(&threads[at], at, router);
@@ -106,6 +109,7 @@ int main(int count, char **values) {
         network_wake(&threads[at]);
     for (unsigned at = 0; at < options.threads; at++)
         pthread_join(threads[at].handle, NULL);
+    cluster_stop();
     corelane_router_stop(router, 10000000000u);
     watch_stop();
     corelane_monitor_release(measured);

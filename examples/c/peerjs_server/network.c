@@ -61,10 +61,12 @@ static void carry_out_commands(struct thread *thread) {
     pthread_mutex_unlock(&thread->lock);
     for (; command; command = next) {
         next = command->next;
-        if (command->kind == RELEASE)
-            on_release(thread, command->number, command->successor);
-        else
-            on_rest(thread, command->number, &command->rest);
+        switch (command->kind) {
+        case RELEASE: on_release(thread, command->number, command->successor); break;
+        case REST: on_rest(thread, command->number, &command->rest, command->claim); break;
+        case ANSWER: on_answer(thread, command->number, command->claim, command->status); break;
+        case LOSE: on_lost(thread, command->number, command->claim, command->status != CORELANE_OK); break;
+        }
         free(command);
     }
 }
@@ -127,6 +129,7 @@ static void watch(struct thread *thread, int descriptor, const char *protocol) {
 static void look(lws_sorted_usec_list_t *sul) {
     struct thread *thread = lws_container_of(sul, struct thread, look);
     look_for_silent_clients(thread);
+    catch_up(thread);
     lws_sul_schedule(thread->context, 0, sul, look, LOOK_US);
 }
 
@@ -155,11 +158,13 @@ static void turn(struct thread *thread) {
     if (thread->is_armed || thread->is_reported) corelane_port_awake(thread->port, thread->is_reported);
     thread->is_armed = thread->is_reported = false;
     carry_out_commands(thread);
+    drain_look(thread);
 }
 
 /* Closes every socket and waits for them, for at most a while. */
 static void stop(struct thread *thread) {
     uint64_t end = now_ms() + STOP_GRACE_MS;
+    lws_sul_cancel(&thread->drain);
     for (struct connection *connection = thread->connections; connection; connection = connection->next) {
         lws_sul_cancel(&connection->grace);
         if (connection->state != STATE_WAITING) socket_ends(connection, STATE_CLOSING, "the server stops");

@@ -19,10 +19,12 @@ struct options options = {.host = NULL,
                           .socket_timeout = 10000,
                           .threads = 1,
                           .max_message = 1 << 20,
+                          .drain_seconds = UINT64_MAX,
+                          .cluster_local = true,
                           .report_format = CORELANE_REPORT_HTML,
                           .log = LEVEL_INFO};
 
-enum kind { NUMBER, TEXT, FLAG, ORIGINS, ADDRESS, LEVEL, LOG_FORMAT, REPORT_FORMAT, SETTING };
+enum kind { NUMBER, TEXT, FLAG, ORIGINS, ADDRESS, LEVEL, LOG_FORMAT, REPORT_FORMAT, SETTING, WITHOUT };
 
 static const struct option {
     const char *name;
@@ -53,6 +55,21 @@ static const struct option {
      "Most open sockets of an address; 0 for no limit (0)"},
     {"socket_timeout", 0, NUMBER, &options.socket_timeout, 100, 3600000, " milliseconds",
      "Time for a request, and between two requests; in whole seconds (10000)"},
+    {"drain_seconds", 0, NUMBER, &options.drain_seconds, 0, 3600, " seconds",
+     "On SIGTERM, close the clients over this time, idle ones first; 0 for no drain (0, or 10 in a cluster)"},
+    {"cluster", 0, TEXT, &options.cluster, 0, 0, "",
+     "Serve as one of several machines: addresses of nats-servers, separated by commas"},
+    {"cluster_name", 0, TEXT, &options.cluster_name, 0, 0, "", "Name of the cluster (corelane)"},
+    {"machine", 0, TEXT, &options.machine, 0, 0, "", "Name of this machine (the host's name)"},
+    {"cluster_credentials", 0, TEXT, &options.cluster_credentials, 0, 0, "",
+     "File with the credentials for NATS; without it CLUSTER_USER and CLUSTER_PASSWORD count"},
+    {"cluster_secret", 0, TEXT, &options.cluster_secret, 0, 0, "",
+     "File with the secret that hides the clients' tokens from readers of NATS"},
+    {"cluster_ca", 0, TEXT, &options.cluster_ca, 0, 0, "", "TLS to NATS: file of the certificates to trust (PEM)"},
+    {"cluster_key", 0, TEXT, &options.cluster_key, 0, 0, "", "TLS to NATS: file of this machine's private key (PEM)"},
+    {"cluster_cert", 0, TEXT, &options.cluster_cert, 0, 0, "", "TLS to NATS: file of its certificate chain (PEM)"},
+    {"cluster_without", 0, WITHOUT, &options.cluster_local, 0, 0, "",
+     "New clients while NATS is unreachable: local connects them for this machine alone, refuse answers 503 (local)"},
     {"log", 0, LEVEL, &options.log, 0, 0, "", "Log events of this level: off, error, warn, info, debug, trace (info)"},
     {"log_format", 0, LOG_FORMAT, &options.json_log, 0, 0, "", "Format of a log line: text or json (text)"},
     {"monitor", 0, ADDRESS, &options.monitor, 0, 0, "", "Address of the monitor, or off (127.0.0.1:9090)"},
@@ -189,6 +206,10 @@ static void apply(const struct option *option, const char *value) {
         if ((found = place(value, REPORT_FORMATS)) < 0) refuse_value(option->name, value, "html, text, json");
         options.report_format = CORELANE_REPORT_TEXT + (uint32_t)found;
         break;
+    case WITHOUT:
+        if (strcmp(value, "local") && strcmp(value, "refuse")) refuse_value(option->name, value, "local, refuse");
+        options.cluster_local = *value == 'l';
+        break;
     case SETTING: {
         const char *equals = strchr(value, '=');
         if (!equals || equals - value > 60 || strchr(value, '\n'))
@@ -249,6 +270,45 @@ static void read_line(int count, char **values) {
     }
 }
 
+/* Whether a part of --cluster is the address of a nats-server. It must not have a user, because other users of this machine see
+ * the command line. */
+static bool is_server(const char *text, size_t length) {
+    static const char *const SCHEMES[] = {"nats://", "tls://"};
+    for (size_t at = 0; at < 2; at++) {
+        size_t scheme = strlen(SCHEMES[at]);
+        if (length <= scheme || strncmp(text, SCHEMES[at], scheme)) continue;
+        const char *host = text + scheme, *end = text + length;
+        if (end[-1] == '/') end--;
+        if (host == end || *host == ':') return false;
+        for (const char *one = host; one < end; one++)
+            if (!isalnum((unsigned char)*one) && !strchr(".-_:[]", *one)) return false;
+        return true;
+    }
+    return false;
+}
+
+static void check_cluster(void) {
+    const struct {
+        const char *name, *value;
+    } needs[] = {{"cluster_name", options.cluster_name},     {"machine", options.machine},
+                 {"cluster_credentials", options.cluster_credentials}, {"cluster_secret", options.cluster_secret},
+                 {"cluster_ca", options.cluster_ca},         {"cluster_key", options.cluster_key},
+                 {"cluster_cert", options.cluster_cert}};
+    for (size_t at = 0; !options.cluster && at < sizeof needs / sizeof *needs; at++)
+        if (needs[at].value) fail(2, "--%s needs --cluster", needs[at].name);
+    if (!options.cluster && !options.cluster_local) fail(2, "--cluster_without needs --cluster");
+    if (!options.cluster_key != !options.cluster_cert) fail(2, "--cluster_key and --cluster_cert need each other");
+    for (const char *at = options.cluster; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        /* The address is not repeated: it may have a password. */
+        if (!is_server(at, strcspn(at, ",")))
+            fail(2, "--cluster: allowed: addresses such as nats://nats.example:4222 or tls://nats.example, without a user; "
+                    "credentials come from a file (--cluster_credentials)");
+        if (!*at) break;
+    }
+    if (options.drain_seconds == UINT64_MAX) options.drain_seconds = options.cluster ? 10 : 0;
+}
+
 /* Sizes with which a router works that has these limits: several of the largest messages may be in flight to one
  * client, or held for it. A message larger than a ring's record becomes an out-of-line payload. */
 static void configure(void) {
@@ -264,6 +324,12 @@ static void configure(void) {
     set_number("workers", options.threads);
     set_number("local_workers", options.threads);
     set_number("max_ports", options.threads);
+    /* The gateway to the other machines is one more port. */
+    if (options.cluster) {
+        char ports[24];
+        snprintf(ports, sizeof ports, "%llu", (unsigned long long)given_number("max_ports", options.threads) + 1);
+        set("max_ports", ports, true);
+    }
     set_number("connection_limit", limit);
     /* A client that has disconnected keeps its slot for a while. */
     set_number("max_clients", 2 * limit < 64 ? 64 : 2 * limit > 1000000 ? 1000000 : 2 * limit);
@@ -292,6 +358,7 @@ void options_read(int count, char **values) {
     }
     if (!options.ssl_key != !options.ssl_certificate) fail(2, "--sslkey and --sslcert need each other");
     if (options.monitor_tls && !options.ssl_key) fail(2, "--monitor_tls needs --sslkey and --sslcert");
+    check_cluster();
     const char *start = options.path;
     while (*start == '/')
         start++;

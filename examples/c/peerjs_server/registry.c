@@ -107,6 +107,13 @@ size_t registry_count(void) {
     return now;
 }
 
+bool registry_has(const char *id) {
+    pthread_mutex_lock(&lock);
+    bool has = find(id);
+    pthread_mutex_unlock(&lock);
+    return has;
+}
+
 void registry_ids(struct text *into) {
     pthread_mutex_lock(&lock);
     text_add(into, "[", 1);

@@ -8,6 +8,7 @@
  * | network.c | a network thread: libwebsockets' loop, the port, commands of other threads |
  * | http.c, socket.c | what a socket does: pages, and the life of a client |
  * | registry.c | who has which id |
+ * | cluster.c, drain.c | ids in a cluster of several machines, the drain before a stop |
  * | watch.c | the monitor's HTTP door, whose thread is the library's |
  * | listen.c, log.c, text.c | listeners and refusals, the log, texts */
 
@@ -17,6 +18,7 @@
 #include <corelane.h>
 #include <libwebsockets.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,13 +59,15 @@ uint64_t log_dropped(void);
 
 struct options {
     const char *host, *key, *path, *ssl_key, *ssl_certificate, *monitor, *monitor_host, *monitor_token, *report_file;
+    const char *cluster, *cluster_name, *machine, *cluster_credentials, *cluster_secret, *cluster_ca, *cluster_key, *cluster_cert;
     const char *origins[MAX_ORIGINS];
     size_t origin_count;
     uint64_t port, expire_timeout, alive_timeout, concurrent_limit, max_connections, max_per_address, socket_timeout,
-        threads, max_message;
+        threads, max_message, drain_seconds;
     uint32_t report_format;
     enum level log;
     bool allow_discovery, proxied, json_log, monitor_tls;
+    bool cluster_local; /* new clients are connected while NATS is unreachable */
     /* Follow from the others. */
     char base[256]; /* begins and ends with a slash */
     size_t max_frame;
@@ -92,6 +96,9 @@ enum refusal {
     NO_DESCRIPTOR,
     NOT_READ,
     FRAME_TOO_LARGE,
+    DRAINING,
+    CLUSTER_BUSY,
+    CLUSTER_UNAVAILABLE,
     REFUSALS,
 };
 
@@ -147,6 +154,7 @@ enum entered registry_enter(const char *id, const char *token, const char *addre
 /* Frees an id, if it still belongs to this connection. */
 void registry_leave(const char *id, struct owner owner);
 size_t registry_count(void);
+bool registry_has(const char *id);
 /* Adds a JSON array with the ids, oldest first. */
 void registry_ids(struct text *into);
 /* Adds the JSON of the clients with addresses, newest first; or of the one with this id. */
@@ -169,9 +177,10 @@ struct queue {
 };
 
 enum state {
-    STATE_WAITING,  /* for the connection that has the id */
+    STATE_WAITING,  /* for the connection that has the id, or for the answer to the claim */
     STATE_OPEN,     /* reads and writes */
     STATE_REPLACED, /* a newer connection has the id, and will get the queue */
+    STATE_DRAINING, /* the server drains: the router still has messages for it */
     STATE_CLOSING,  /* writes its queue, then closes */
     STATE_ABORTED,  /* closes at once */
 };
@@ -192,10 +201,18 @@ struct connection {
     bool has_successor;
     struct owner successor;
     lws_sorted_usec_list_t grace;
+    struct queue inherited; /* from the predecessor, to be written after OPEN */
+    struct claim *claim;    /* of the id, in a cluster */
+    char *token;            /* of the client, in a cluster */
+    bool is_claiming;       /* the claim has no answer yet */
+    bool is_late;           /* the claim is that of a client that was connected without one */
+    bool has_left;          /* with a LEAVE: its id is free */
+    bool is_local;          /* connected without a claim, because NATS is unreachable */
     struct queue outgoing;
     uint32_t written_messages, written_bytes; /* credit of frames that libwebsockets has taken */
     struct text message;                      /* the part that has been received */
     uint64_t since_ms, heard_ms, pinged_ms, progress_ms;
+    uint64_t active_ms; /* the last message of the client or for it that is no heartbeat */
     bool ping_is_due;
     bool has_said_close; /* libwebsockets waits for the peer's closing frame */
     enum lws_close_status close_status;
@@ -211,18 +228,26 @@ void socket_ends(struct connection *connection, enum state state, const char *wh
 
 void on_event(struct thread *thread, const struct corelane_event *event);
 void on_release(struct thread *thread, uint64_t number, struct owner successor);
-void on_rest(struct thread *thread, uint64_t number, struct queue *rest);
+void on_rest(struct thread *thread, uint64_t number, struct queue *rest, struct claim *claim);
+void on_answer(struct thread *thread, uint64_t number, struct claim *claim, int32_t status);
+void on_lost(struct thread *thread, uint64_t number, struct claim *claim, bool is_taken);
 void look_for_silent_clients(struct thread *thread);
+/* Claims the ids of clients that were connected while NATS was unreachable. */
+void catch_up(struct thread *thread);
+/* Lets the router finish what the client has sent, then closes with 1012. */
+void socket_drains(struct connection *connection);
 
 /* -------------------------------------------------------------------------------------------------- network.c */
 
 /* What one thread asks of another. */
 struct command {
     struct command *next;
-    enum { RELEASE, REST } kind;
+    enum { RELEASE, REST, ANSWER, LOSE } kind;
     uint64_t number;        /* of the connection that it is for */
     struct owner successor; /* RELEASE: whoever gets the rest */
     struct queue rest;      /* REST: what the predecessor has not written */
+    struct claim *claim;    /* REST: the predecessor's, or NULL; ANSWER, LOSE: the one that it is about */
+    int32_t status;         /* ANSWER: 0 or why not; LOSE: 0 if the same client has the id elsewhere */
 };
 
 struct thread {
@@ -232,10 +257,14 @@ struct thread {
     struct lws_context *context;
     struct corelane_port port;
     bool is_armed, is_reported;
-    lws_sorted_usec_list_t due, look;
+    lws_sorted_usec_list_t due, look, drain;
+    uint64_t drains_since_ms; /* 0: it does not */
+    bool is_drained;
     struct connection *connections;
     uint64_t next_number;
     size_t sockets; /* that are WebSockets */
+    size_t claims;  /* of clients that were connected without one */
+    uint64_t claimed_ms;
     pthread_mutex_t lock;
     struct command *commands, **last_command;
     bool is_started;
@@ -252,6 +281,45 @@ void network_wake(struct thread *thread);
 struct corelane_port network_port(struct thread *thread);
 /* Lets the worker route, and hands out what the port has. Returns how much that was. */
 int network_pump(struct thread *thread);
+
+/* -------------------------------------------------------------------------------------------------- cluster.c */
+
+#define DRAINS "the server drains; connect to another one"
+#define CUT_OFF "the server cannot reach its cluster; connect to another one"
+#define TOO_MANY_AT_ONCE "too many clients connect at once; try again"
+
+/* Joins the cluster, if there is one; ends the process if an option is not valid. Does not wait for NATS. */
+void cluster_start(struct corelane_router router);
+/* Starts the thread that takes what the cluster tells. */
+void cluster_watch(void);
+bool cluster_is_on(void);
+bool cluster_can_claim(void);
+/* Claims an id for a connection, whose thread gets the answer as a command. NULL: the id is not valid. */
+struct claim *claim_start(const char *id, const char *token, struct owner owner);
+/* The claim is another connection's from now on. False: it is lost. */
+bool claim_moves(struct claim *claim, struct owner owner);
+/* Gives the id up. Does nothing with NULL. */
+void claim_release(struct claim *claim);
+/* Why the server cannot connect a client; NULL if it can. */
+const char *cluster_unready(void);
+/* What a request for a WebSocket is refused with, and its reason; NULL if it is not. */
+const char *cluster_refuses(enum refusal *reason);
+/* As registry_ids, with those of the other machines. */
+void cluster_ids(struct text *into);
+int32_t cluster_page(void *context, const char *query, size_t query_length, corelane_page *page);
+/* Tells the other machines that this one drains. */
+void cluster_drain(void);
+/* Leaves the cluster. */
+void cluster_stop(void);
+
+/* -------------------------------------------------------------------------------------------------- drain.c */
+
+extern atomic_bool draining;
+
+/* Makes all threads close their clients, and returns once all are closed, after the time of the drain, or on a signal. */
+void drain_all(const sigset_t *signals);
+/* Begins the drain of a thread, if the server drains. */
+void drain_look(struct thread *thread);
 
 /* -------------------------------------------------------------------------------------------------- http.c */
 

@@ -17,6 +17,15 @@
 /* Time for which the name of a client that comes back is free. Messages in flight to its old socket arrive in this time
  * and are handed over. New ones are held for the new socket. */
 #define TAKE_OVER_US 5000
+/* Interval between the claims for clients that were connected without one, and the most claims of a thread at a time. */
+#define CATCH_UP_MS 1000
+#define LATE_CLAIMS 32
+/* How the HEARTBEAT of a PeerJS client begins. Such a client is idle. */
+#define HEARTBEAT "{\"type\":\"HEARTBEAT\""
+
+/* Codes of a close that libwebsockets has no names for. */
+#define CLOSE_RESTART ((enum lws_close_status)1012)
+#define CLOSE_TRY_AGAIN ((enum lws_close_status)1013)
 
 static struct owner owner_of(const struct connection *connection) {
     return (struct owner){connection->thread->index, connection->number};
@@ -30,6 +39,7 @@ static void enqueue(struct connection *connection, const char *text, size_t leng
     *frame = (struct frame){.messages = messages, .bytes = bytes, .length = length};
     memcpy(frame->data + LWS_PRE, text, length);
     if (!queue->first) connection->progress_ms = now_ms();
+    if (messages) connection->active_ms = now_ms();
     *(queue->last ? &queue->last->next : &queue->first) = frame;
     queue->last = frame;
     queue->count++;
@@ -161,7 +171,14 @@ static void close_with(struct connection *connection, enum refusal reason, const
     socket_ends(connection, STATE_CLOSING, "refused");
 }
 
+/* Makes the connection a client of the router. OPEN comes before anything else. */
 static void become_client(struct connection *connection) {
+    size_t bytes = 0;
+    if (connection->wsi) say(connection, "{\"type\":\"OPEN\"}");
+    for (struct frame *frame; (frame = dequeue(&connection->inherited)); free(frame)) {
+        bytes += frame->length;
+        if (bytes <= INHERITED_BYTES) enqueue(connection, (char *)frame->data + LWS_PRE, frame->length, 0, 0);
+    }
     struct thread *thread = connection->thread;
     struct corelane_port port = network_port(thread);
     corelane_connect_options options = CORELANE_CONNECT_OPTIONS_INIT;
@@ -180,7 +197,7 @@ static void become_client(struct connection *connection) {
     }
     connection->is_connected = connection->is_routed = true;
     connection->state = STATE_OPEN;
-    connection->heard_ms = connection->pinged_ms = now_ms();
+    connection->heard_ms = connection->pinged_ms = connection->active_ms = now_ms();
     if (connection->wsi) lws_rx_flow_control(connection->wsi, 1);
     log_event(LEVEL_INFO, "connected", "id", connection->id, "address", connection->address, NULL);
 }
@@ -191,6 +208,60 @@ static void leave(struct connection *connection) {
     if (connection->is_connected) corelane_port_disconnect(network_port(connection->thread), connection->client);
     connection->is_connected = false;
     registry_leave(connection->id, owner_of(connection));
+}
+
+static void hand_over(struct connection *connection);
+static void release(struct connection *connection);
+static void begin_takeover(struct connection *connection);
+
+/* Ends a connection that has its id, and becomes no client. */
+static void give_up(struct connection *connection) {
+    connection->state = STATE_CLOSING;
+    registry_leave(connection->id, owner_of(connection));
+    if (connection->has_successor) { /* it gets what the predecessor has not written */
+        connection->outgoing = connection->inherited;
+        connection->inherited = (struct queue){0};
+    }
+    hand_over(connection);
+    if (connection->wsi) {
+        lws_rx_flow_control(connection->wsi, 1); /* for the answer to the closing frame */
+        lws_callback_on_writable(connection->wsi);
+    }
+    release(connection);
+}
+
+/* Refuses a client whose upgrade has been answered: the claim was refused after it. Another server may take it. */
+static void turn_away(struct connection *connection, enum refusal reason) {
+    refuse(reason, connection->address, connection->id);
+    connection->close_status = CLOSE_TRY_AGAIN;
+    connection->why = "refused";
+    give_up(connection);
+}
+
+static void say_taken(struct connection *connection) {
+    say(connection, "{\"type\":\"ID-TAKEN\",\"payload\":{\"msg\":\"ID is taken\"}}");
+}
+
+/* Goes on with a connection that has its id, and whose predecessor, if there was one, has left: claims the id, then becomes a
+ * client. */
+static void proceed(struct connection *connection) {
+    if (!connection->wsi || atomic_load(&stopping)) { /* the socket has closed meanwhile */
+        give_up(connection);
+        return;
+    }
+    if (cluster_is_on() && !connection->claim && !connection->is_local) {
+        lws_rx_flow_control(connection->wsi, 0);
+        connection->state = STATE_WAITING;
+        connection->claim = claim_start(connection->id, connection->token, owner_of(connection));
+        connection->is_claiming = connection->claim;
+        if (connection->is_claiming) return;
+        connection->is_local = true; /* the router tells what is wrong with the id */
+    }
+    become_client(connection);
+    if (!connection->is_connected)
+        hand_over(connection); /* the router has refused it */
+    else if (connection->has_successor)
+        begin_takeover(connection);
 }
 
 /* Key, id and token of the URL. If a name occurs twice the last one counts, as in npm's server. False: one is too long.
@@ -249,13 +320,14 @@ void socket_opens(struct thread *thread, struct lws *wsi, struct visitor *visito
         return;
     }
     memcpy(connection->id, id, length);
+    if (cluster_is_on()) connection->token = need(strdup(token));
     struct owner before;
     enum entered entered = registry_enter(id, token, connection->address, owner_of(connection), &before);
     if (entered == ENTERED_AGAIN || entered == ENTERED_AFTER || entered == ENTERED_TAKEN)
         corelane_monitor_record_reconnect(monitor);
     switch (entered) {
     case ENTERED_TAKEN:
-        say(connection, "{\"type\":\"ID-TAKEN\",\"payload\":{\"msg\":\"ID is taken\"}}");
+        say_taken(connection);
         close_with(connection, ID_IS_TAKEN, id);
         break;
     case ENTERED_FULL:
@@ -269,7 +341,7 @@ void socket_opens(struct thread *thread, struct lws *wsi, struct visitor *visito
         network_send(before.thread,
                      (struct command){.kind = RELEASE, .number = before.number, .successor = owner_of(connection)});
         break;
-    default: say(connection, "{\"type\":\"OPEN\"}"); become_client(connection);
+    default: proceed(connection);
     }
 }
 
@@ -280,14 +352,32 @@ static void release(struct connection *connection) {
     if (connection->next) connection->next->previous = connection->previous;
     lws_sul_cancel(&connection->grace);
     empty(&connection->outgoing);
+    empty(&connection->inherited);
+    claim_release(connection->claim);
     text_free(&connection->message);
+    free(connection->token);
     free(connection);
 }
 
+static void claim_is_answered(struct connection *connection) {
+    if (connection->is_late) connection->thread->claims--;
+    connection->is_claiming = connection->is_late = false;
+}
+
+/* Gives the successor what is not written, and the claim. Without one the claim ends. */
 static void hand_over(struct connection *connection) {
+    struct claim *claim = connection->claim;
+    connection->claim = NULL;
+    claim_is_answered(connection);
+    /* A claim that has no answer or is lost is of no use to a successor. */
+    if (claim && !(connection->has_successor && claim_moves(claim, connection->successor))) {
+        claim_release(claim);
+        claim = NULL;
+    }
     if (!connection->has_successor) return;
     connection->has_successor = false;
-    struct command command = {.kind = REST, .number = connection->successor.number, .rest = connection->outgoing};
+    struct command command = {
+        .kind = REST, .number = connection->successor.number, .rest = connection->outgoing, .claim = claim};
     connection->outgoing = (struct queue){0};
     network_send(connection->successor.thread, command);
 }
@@ -303,7 +393,11 @@ void socket_closed(struct connection *connection) {
         log_event(LEVEL_INFO, "disconnected", "id", connection->id, "address", connection->address, "reason",
                   connection->why, "seconds", seconds, NULL);
     }
-    /* A connection that was replaced leaves when its time is over. */
+    if (connection->is_claiming && connection->state == STATE_WAITING) {
+        give_up(connection); /* frees the connection */
+        return;
+    }
+    /* A connection that was replaced, or is drained, leaves when its time is over. */
     if (connection->state == STATE_OPEN || connection->state == STATE_CLOSING || connection->state == STATE_ABORTED)
         leave(connection);
     release(connection);
@@ -314,7 +408,8 @@ void socket_closed(struct connection *connection) {
 static void grace_is_over(lws_sorted_usec_list_t *sul) {
     struct connection *connection = lws_container_of(sul, struct connection, grace);
     leave(connection);
-    socket_ends(connection, STATE_CLOSING, connection->why);
+    /* One that is drained closes after the router's last event for it. */
+    if (connection->state != STATE_DRAINING) socket_ends(connection, STATE_CLOSING, connection->why);
     release(connection);
 }
 
@@ -343,32 +438,95 @@ void on_release(struct thread *thread, uint64_t number, struct owner successor) 
     if (connection->is_connected) begin_takeover(connection);
 }
 
-void on_rest(struct thread *thread, uint64_t number, struct queue *rest) {
+void on_rest(struct thread *thread, uint64_t number, struct queue *rest, struct claim *claim) {
     struct connection *connection = find(thread, number);
-    size_t bytes = 0;
     if (!connection) {
         empty(rest);
+        claim_release(claim);
         return;
     }
-    if (connection->wsi) say(connection, "{\"type\":\"OPEN\"}");
-    for (struct frame *frame; (frame = dequeue(rest)); free(frame)) {
-        bytes += frame->length;
-        if (bytes <= INHERITED_BYTES) enqueue(connection, (char *)frame->data + LWS_PRE, frame->length, 0, 0);
+    connection->inherited = *rest;
+    connection->claim = claim;
+    if (claim && !claim_moves(claim, owner_of(connection))) { /* it was lost on the way */
+        claim_release(claim);
+        connection->claim = NULL;
     }
-    if (connection->wsi && !atomic_load(&stopping)) {
-        become_client(connection);
-        if (!connection->is_connected)
-            hand_over(connection); /* the router has refused it */
-        else if (connection->has_successor)
-            begin_takeover(connection);
+    proceed(connection);
+}
+
+/* -------------------------------------------------------------------------------------------------- several machines */
+
+static void leave_as_taken(struct connection *connection) {
+    say_taken(connection);
+    leave(connection);
+    socket_ends(connection, STATE_CLOSING, "another client has the id, on another machine");
+}
+
+/* The answer to the claim of a client that was connected without one. */
+static void on_late_answer(struct connection *connection, int32_t status) {
+    if (status == CORELANE_OK) return;
+    claim_release(connection->claim);
+    connection->claim = NULL;
+    if (status == CORELANE_EXISTS && connection->state == STATE_OPEN) leave_as_taken(connection);
+}
+
+void on_answer(struct thread *thread, uint64_t number, struct claim *claim, int32_t status) {
+    struct connection *connection = find(thread, number);
+    if (!connection || connection->claim != claim || !connection->is_claiming) return;
+    claim_is_answered(connection);
+    if (connection->state != STATE_WAITING) {
+        on_late_answer(connection, status);
         return;
     }
-    /* The socket has closed meanwhile. */
-    connection->state = STATE_CLOSING;
-    registry_leave(connection->id, owner_of(connection));
-    hand_over(connection);
-    if (connection->wsi) lws_callback_on_writable(connection->wsi);
-    release(connection);
+    if (status == CORELANE_OK) {
+        proceed(connection);
+        return;
+    }
+    claim_release(claim);
+    connection->claim = NULL;
+    if (status == CORELANE_EXISTS) {
+        corelane_monitor_record_reconnect(monitor);
+        refuse(ID_IS_TAKEN, connection->address, connection->id);
+        connection->why = "refused";
+        give_up(connection);
+        say_taken(connection); /* the socket is open, so the connection is still there */
+    } else if (status == CORELANE_BUSY) {
+        turn_away(connection, CLUSTER_BUSY);
+    } else if (status == CORELANE_CLOSED) {
+        turn_away(connection, DRAINING);
+    } else if (options.cluster_local || status == CORELANE_INVALID) {
+        connection->is_local = true;
+        proceed(connection);
+    } else {
+        turn_away(connection, CLUSTER_UNAVAILABLE);
+    }
+}
+
+void on_lost(struct thread *thread, uint64_t number, struct claim *claim, bool is_taken) {
+    struct connection *connection = find(thread, number);
+    if (!connection || connection->claim != claim || connection->state != STATE_OPEN) return;
+    if (is_taken)
+        leave_as_taken(connection);
+    else
+        begin_takeover(connection);
+}
+
+void catch_up(struct thread *thread) {
+    uint64_t now = now_ms();
+    if (!cluster_is_on() || now - thread->claimed_ms < CATCH_UP_MS || !cluster_can_claim()) return;
+    thread->claimed_ms = now;
+    for (struct connection *one = thread->connections; one && thread->claims < LATE_CLAIMS; one = one->next) {
+        if (!one->is_connected || one->state != STATE_OPEN || one->claim || one->has_left) continue;
+        if (!(one->claim = claim_start(one->id, one->token, owner_of(one)))) continue;
+        one->is_claiming = one->is_late = true;
+        thread->claims++;
+    }
+}
+
+void socket_drains(struct connection *connection) {
+    corelane_port_release_name(network_port(connection->thread), connection->client);
+    socket_ends(connection, STATE_DRAINING, "the server drains");
+    lws_sul_schedule(connection->thread->context, 0, &connection->grace, grace_is_over, TAKE_OVER_US);
 }
 
 /* -------------------------------------------------------------------------------------------------- receiving */
@@ -383,6 +541,7 @@ static void say_too_large(struct connection *connection, size_t bytes) {
 static void submit(struct connection *connection, const char *message, size_t length) {
     struct corelane_port port = network_port(connection->thread);
     int32_t status;
+    if (length < strlen(HEARTBEAT) || memcmp(message, HEARTBEAT, strlen(HEARTBEAT))) connection->active_ms = now_ms();
     /* The ring is that of this thread's own worker, so a pump makes room. */
     while (connection->is_connected &&
            (status = corelane_port_submit(port, connection->client, (const uint8_t *)message, length, 0)) < 0) {
@@ -429,7 +588,8 @@ int socket_receives(struct connection *connection, const char *bytes, size_t len
 void on_event(struct thread *thread, const struct corelane_event *event) {
     struct connection *connection = (struct connection *)(uintptr_t)event->token;
     struct text text = {0}, name = {0};
-    bool takes_messages = connection && (connection->is_connected || connection->has_successor);
+    bool takes_messages = connection && (connection->is_connected || connection->has_successor ||
+                                          connection->state == STATE_DRAINING);
     switch (event->kind) {
     case CORELANE_EVENT_MESSAGE:
         /* Otherwise the client has left, and the router returns its credit with its last event. */
@@ -448,6 +608,8 @@ void on_event(struct thread *thread, const struct corelane_event *event) {
     case CORELANE_EVENT_LEFT:
         corelane_port_release_name(thread->port, event->client);
         registry_leave(connection->id, owner_of(connection));
+        connection->has_left = true;
+        if (!connection->has_successor) hand_over(connection); /* the claim ends */
         break;
     case CORELANE_EVENT_CLOSE:
         leave(connection);
@@ -456,6 +618,10 @@ void on_event(struct thread *thread, const struct corelane_event *event) {
     case CORELANE_EVENT_CLOSED:
         connection->is_routed = connection->is_connected = false;
         hand_over(connection);
+        if (connection->state == STATE_DRAINING) {
+            connection->close_status = CLOSE_RESTART;
+            socket_ends(connection, STATE_CLOSING, connection->why);
+        }
         release(connection);
         break;
     }

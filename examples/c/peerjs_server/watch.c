@@ -95,6 +95,8 @@ void watch_look(void) {
     pthread_mutex_lock(&lock);
     const char *why = NULL;
     if (registry_count() >= options.concurrent_limit || is_crowded()) why = "the server is full";
+    if (cluster_unready()) why = cluster_unready();
+    if (atomic_load(&draining)) why = "the server drains";
     if (atomic_load(&stopping)) why = "stopping";
     if (why != told) corelane_door_set_ready(door, why, CORELANE_NUL_TERMINATED);
     told = why;
@@ -134,7 +136,7 @@ static void introduce(void) {
 
 void watch_start(struct corelane_monitor of) {
     corelane_door_options given = CORELANE_DOOR_OPTIONS_INIT;
-    corelane_door_page page = CORELANE_DOOR_PAGE_INIT;
+    corelane_door_page pages[2] = {CORELANE_DOOR_PAGE_INIT, CORELANE_DOOR_PAGE_INIT};
     corelane_metric metric = CORELANE_METRIC_INIT;
     corelane_error error = CORELANE_ERROR_INIT;
     monitor = of;
@@ -146,10 +148,12 @@ void watch_start(struct corelane_monitor of) {
     metric.help = "Log lines dropped";
     if (corelane_monitor_counter(monitor, &metric, NULL, 0, &dropped_lines, &error) < 0)
         fail(1, "cannot count log lines: %s", error.message);
-    page.path = "/api/peers";
-    page.function = peers;
-    given.pages = &page;
-    given.page_count = 1;
+    pages[0].path = "/api/peers";
+    pages[0].function = peers;
+    pages[1].path = "/api/cluster";
+    pages[1].function = cluster_page;
+    given.pages = pages;
+    given.page_count = cluster_is_on() ? 2 : 1;
     given.flags = CORELANE_DOOR_PROCESS_METRICS;
     given.address = options.monitor;
     given.names = options.monitor_host;
@@ -162,6 +166,7 @@ void watch_start(struct corelane_monitor of) {
     int32_t status = corelane_monitor_serve(monitor, &given, &door, &error);
     if (status < 0) fail(status == CORELANE_INVALID ? 2 : 1, "cannot open --monitor %s: %s", options.monitor, error.message);
     introduce();
+    watch_look();
     if (pthread_create(&handle, NULL, run, NULL)) fail(1, "cannot start the monitor's thread");
 }
 
