@@ -4,6 +4,7 @@ package main
 // the lane hands out goes to its queue, which the router's credit bounds. The credit returns once a frame is written.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -28,21 +29,45 @@ const (
 	missingText = "No id, token, or key supplied to websocket server"
 	keyText     = "Invalid key provided"
 	fullText    = "Server has reached its concurrent user limit"
+	drainsText  = "the server drains; connect to another one"
 )
+
+// heartbeat is how the HEARTBEAT of a PeerJS client begins. Such a client is idle.
+var heartbeat = []byte(`{"type":"HEARTBEAT"`)
 
 // errorText is an ERROR message for a client. The keys have npm's order.
 func errorText(message string) string {
 	return `{"type":"ERROR","payload":{"msg":` + asJSON(message) + `}}`
 }
 
+// admission is what a connection may become. The zero value is a client whose id is its own.
+type admission struct {
+	// reason and text: it is refused. isUnavailable: with status 503, because another server may take it.
+	reason        refusal
+	text          string
+	isUnavailable bool
+	// before is the connection of the same client that must release the id first.
+	before *conn
+	token  string
+	// id is the one that the request names, for the log.
+	id string
+}
+
+// rest is what a connection hands over to its successor.
+type rest struct {
+	texts [][]byte
+	claim *claim
+}
+
 // serve is the connection's goroutine, from the upgrade to the end of the socket.
-func (c *conn) serve(opened *websocket.Conn, key, id, token string) {
+func (c *conn) serve(opened *websocket.Conn, admitted admission) {
 	c.socket.moves(atWebSocket)
 	if !c.server.add(c) {
+		c.forget(admitted)
 		c.stream.Close()
 		return
 	}
-	if c.enter(key, id, token) {
+	if c.enter(admitted) {
 		slog.Info("connected", "id", c.id, "address", c.address)
 	}
 	c.read(opened)
@@ -58,6 +83,61 @@ func (c *conn) serve(opened *websocket.Conn, key, id, token string) {
 
 // ---------------------------------------------------------------------------------------------------- entering
 
+// admit decides before the upgrade to a WebSocket what a connection becomes.
+func (c *conn) admit(key, id, token string) admission {
+	admitted := c.check(key, id, token)
+	admitted.id = id
+	return admitted
+}
+
+// check checks a query, enters its id and claims it.
+func (c *conn) check(key, id, token string) admission {
+	switch {
+	case key == "" || id == "" || token == "":
+		return admission{reason: missingParameters, text: errorText(missingText)}
+	case key != c.server.key:
+		return admission{reason: wrongKey, text: errorText(keyText)}
+	case len(id) > nameBytes:
+		return admission{reason: idTooLong, text: errorText(fmt.Sprintf("The id is longer than %d bytes", nameBytes))}
+	case c.server.draining.Load():
+		return admission{reason: isDraining, text: drainsText, isUnavailable: true}
+	}
+	c.id = id
+	c.lane = c.server.nextLane()
+	result, before := c.server.registry.enter(id, token, c.address, c)
+	if result == enteredAgain || result == enteredAfter || result == enteredTaken {
+		c.server.monitor.Reconnected()
+	}
+	admitted := admission{before: before, token: token}
+	switch result {
+	case enteredTaken:
+		return admission{reason: idTaken, text: takenText}
+	case enteredFull:
+		return admission{reason: serverFull, text: errorText(fullText)}
+	case enteredAfter: // the claim comes from the predecessor
+		return admitted
+	}
+	if refused := c.claimFor(token); refused.reason != "" {
+		c.giveUp()
+		return refused
+	}
+	return admitted
+}
+
+// forget gives up what the connection was admitted to.
+func (c *conn) forget(admitted admission) {
+	if c.id == "" || admitted.reason != "" {
+		return
+	}
+	// The id no longer belongs to the predecessor, so its socket must end too.
+	if admitted.before != nil {
+		unread := make(chan rest, 1)
+		admitted.before.release(unread)
+		go func() { (<-unread).claim.release() }()
+	}
+	c.giveUp()
+}
+
 // refuse tells why the connection becomes no client, and closes it.
 func (c *conn) refuse(reason refusal, text, id string) bool {
 	c.server.refuse(reason, c.address, id)
@@ -67,37 +147,47 @@ func (c *conn) refuse(reason refusal, text, id string) bool {
 }
 
 // enter makes the connection a client, or refuses it.
-func (c *conn) enter(key, id, token string) bool {
-	switch {
-	case key == "" || id == "" || token == "":
-		return c.refuse(missingParameters, errorText(missingText), id)
-	case key != c.server.key:
-		return c.refuse(wrongKey, errorText(keyText), id)
-	case len(id) > nameBytes:
-		return c.refuse(idTooLong, errorText(fmt.Sprintf("The id is longer than %d bytes", nameBytes)), id)
+func (c *conn) enter(admitted admission) bool {
+	if admitted.reason != "" {
+		return c.refuse(admitted.reason, admitted.text, admitted.id)
 	}
-	c.id = id
-	c.lane = c.server.nextLane()
-	result, before := c.server.registry.enter(id, token, c.address, c)
-	if result == enteredAgain || result == enteredAfter || result == enteredTaken {
-		c.server.monitor.Reconnected()
-	}
-	var inherited [][]byte
-	switch result {
-	case enteredTaken:
-		return c.refuse(idTaken, takenText, id)
-	case enteredFull:
-		return c.refuse(serverFull, errorText(fullText), id)
-	case enteredAfter:
+	var inherited rest
+	if admitted.before != nil {
 		// Nothing is read until the predecessor has handed over what it has not written.
-		rest := make(chan [][]byte, 1)
-		before.release(rest)
+		handed := make(chan rest, 1)
+		admitted.before.release(handed)
 		select {
-		case inherited = <-rest:
+		case inherited = <-handed:
 		case <-c.server.running.Done():
 		}
+		if !inherited.claim.moves(c) {
+			inherited.claim = nil // it has lost the id, or has never had a claim
+		}
+		c.lock.Lock()
+		c.claim = inherited.claim
+		c.lock.Unlock()
+		if inherited.claim == nil {
+			if refused := c.claimFor(admitted.token); refused.reason != "" {
+				c.giveUp()
+				if refused.isUnavailable {
+					refused.text = errorText(refused.text)
+				}
+				return c.refuse(refused.reason, refused.text, c.id)
+			}
+		}
 	}
-	return c.connect(inherited)
+	return c.connect(inherited.texts)
+}
+
+// giveUp frees the id of a connection that does not become a client.
+func (c *conn) giveUp() {
+	c.server.registry.leave(c.id, c)
+	c.lock.Lock()
+	c.isRouted, c.isConnected, c.isOver = false, false, true
+	c.out = queue{}
+	over := c.handOver()
+	c.lock.Unlock()
+	over.release()
 }
 
 // connect enters the router. OPEN comes before anything else.
@@ -112,15 +202,11 @@ func (c *conn) connect(inherited [][]byte) bool {
 		c.out.push(textFrame, text, credit{})
 	}
 	c.isRouted, c.isConnected = true, true // before an event can come
+	c.active.Store(c.server.now())
 	c.lock.Unlock()
 	client, err := c.lane.inner.Connect(c.id, "peerjs", corelane.ConnectOptions{Application: "peerjs", Value: c})
 	if err != nil {
-		c.server.registry.leave(c.id, c)
-		c.lock.Lock()
-		c.isRouted, c.isConnected = false, false
-		c.out = queue{}
-		c.handOver()
-		c.lock.Unlock()
+		c.giveUp()
 		if errors.Is(err, corelane.ErrLimit) {
 			return c.refuse(byRouter, errorText(fullText), c.id)
 		}
@@ -133,11 +219,14 @@ func (c *conn) connect(inherited [][]byte) bool {
 	}
 	mustLeave, hasSuccessor := c.state != open || !c.isConnected, c.successor != nil
 	c.isConnected = true // so that leave disconnects
+	held := c.claim
 	c.flushAndUnlock()
 	if mustLeave { // the router or the server has ended the connection meanwhile
 		c.leave()
 	} else if hasSuccessor {
-		c.beginTakeover()
+		c.beginTakeover("replaced by a new socket of the same client")
+	} else {
+		c.losesID(held) // the id may have been lost meanwhile
 	}
 	return true
 }
@@ -158,11 +247,11 @@ func (c *conn) leave() {
 // ---------------------------------------------------------------------------------------------------- takeover
 
 // release makes the connection give up its id. What it has not written comes to the channel.
-func (c *conn) release(to chan<- [][]byte) {
+func (c *conn) release(to chan<- rest) {
 	c.lock.Lock()
-	if !c.isRouted && c.state != waiting {
+	if c.isOver || !c.isRouted && c.state != waiting {
 		c.lock.Unlock()
-		to <- nil
+		to <- rest{}
 		return
 	}
 	// One that is still to connect is released after that, one that leaves by its last event.
@@ -170,26 +259,33 @@ func (c *conn) release(to chan<- [][]byte) {
 	isOpen := c.state == open
 	c.lock.Unlock()
 	if isOpen {
-		c.beginTakeover()
+		c.beginTakeover("replaced by a new socket of the same client")
 	}
 }
 
-func (c *conn) beginTakeover() {
+func (c *conn) beginTakeover(why string) { c.settle(replaced, why) }
+
+// settle frees the name, and disconnects after the time in which messages in flight arrive.
+func (c *conn) settle(to state, why string) {
 	c.client.ReleaseName()
 	c.lock.Lock()
 	if c.state == open {
-		c.state, c.why = replaced, "replaced by a new socket of the same client"
+		c.state, c.why = to, why
 	}
 	c.lock.Unlock()
 	time.AfterFunc(takeOver, c.leave)
 }
 
-// handOver gives the successor what is not written. Called with the lock.
-func (c *conn) handOver() {
-	if c.successor != nil {
-		c.successor <- c.out.rest() // has room
-		c.successor = nil
+// handOver gives the successor what is not written, and the claim. Returns a claim that is over. Called with the lock.
+func (c *conn) handOver() *claim {
+	over := c.claim
+	c.claim = nil
+	if c.successor == nil {
+		return over
 	}
+	c.successor <- rest{c.out.rest(), over} // has room
+	c.successor = nil
+	return nil
 }
 
 // ---------------------------------------------------------------------------------------------------- reading
@@ -297,6 +393,9 @@ func (c *conn) tooLarge(bytes string) string {
 func (c *conn) submit(text []byte) {
 	if c.client == nil {
 		return // refused
+	}
+	if !bytes.HasPrefix(text, heartbeat) {
+		c.active.Store(c.server.now())
 	}
 	err := c.client.SubmitWait(c.server.running, text, corelane.SubmitOptions{})
 	if errors.Is(err, corelane.ErrTooLarge) {

@@ -35,6 +35,8 @@ const (
 	open
 	// replaced: a newer connection has the id, and will get the queue.
 	replaced
+	// drained: the server drains, and the router still has messages for the connection.
+	drained
 	// closing: writes its queue and a closing frame.
 	closing
 	// aborted: closes at once.
@@ -53,7 +55,9 @@ type conn struct {
 	id     string
 
 	// heard and progress: whether anything was received, or written, since the last look.
-	heard, progress             atomic.Bool
+	heard, progress atomic.Bool
+	// active is when the last message of the client or for it came that is no heartbeat, in milliseconds of the server's clock.
+	active                      atomic.Int64
 	heardAt, pingedAt, movingAt time.Time // of the look only
 
 	lock  sync.Mutex
@@ -66,7 +70,14 @@ type conn struct {
 	client             *corelane.Client
 	// isConnected: in the router. isRouted: the router's last event for the client is still to come.
 	isConnected, isRouted bool
-	successor             chan<- [][]byte
+	// isOver: the connection becomes no client.
+	isOver    bool
+	successor chan<- rest
+	// claim of the id, in a cluster. isClaiming: a claim for a client that has none is under way.
+	claim      *claim
+	isClaiming bool
+	// hasLeft: with a LEAVE; the id is free.
+	hasLeft bool
 	// over is closed once the last frames are written.
 	over chan struct{}
 

@@ -30,10 +30,14 @@ const (
 	tlsHandshake       refusal = "tls_handshake"
 	notRead            refusal = "not_read"
 	frameTooLarge      refusal = "frame_too_large"
+	isDraining         refusal = "draining"
+	clusterBusy        refusal = "cluster_busy"
+	clusterUnavailable refusal = "cluster_unavailable"
 )
 
 var refusals = []refusal{missingParameters, wrongKey, idTooLong, idTaken, serverFull, byRouter, wrongOrigin, badUpgrade,
-	tooManyConnections, tooManyOfAddress, monitorFull, noDescriptor, tlsHandshake, notRead, frameTooLarge}
+	tooManyConnections, tooManyOfAddress, monitorFull, noDescriptor, tlsHandshake, notRead, frameTooLarge,
+	isDraining, clusterBusy, clusterUnavailable}
 
 // place is the state of a socket.
 type place int

@@ -97,7 +97,7 @@ func (s *server) page(w http.ResponseWriter, rest string) {
 	case strings.EqualFold(name, "id"):
 		answer(w, http.StatusOK, htmlType, s.registry.freshID())
 	case strings.EqualFold(name, "peers") && s.allowDiscovery:
-		answer(w, http.StatusOK, jsonType, asJSON(s.registry.ids()))
+		answer(w, http.StatusOK, jsonType, asJSON(s.ids()))
 	case strings.EqualFold(name, "peers"):
 		answer(w, http.StatusUnauthorized, plainType, "Unauthorized")
 	default:
@@ -156,13 +156,21 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 		return ""
 	}
 	conn := newConn(s, socket, address)
+	admitted := conn.admit(last("key"), last("id"), last("token"))
+	if admitted.isUnavailable {
+		s.refuse(admitted.reason, address, last("id"))
+		w.Header().Set("Retry-After", retryAfter)
+		answer(w, http.StatusServiceUnavailable, plainType, admitted.text)
+		return
+	}
 	opened, err := upgrader.Upgrade(hijacked{w, conn}, r, nil)
 	if err != nil {
+		conn.forget(admitted)
 		socket.Close()
 		return
 	}
 	// The handler's goroutine ends here, and with it net/http's buffers.
-	go conn.serve(opened, last("key"), last("id"), last("token"))
+	go conn.serve(opened, admitted)
 }
 
 var upgrader = websocket.Upgrader{

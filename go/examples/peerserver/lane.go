@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	corelane "github.com/corelane/corelane/go"
+	"github.com/gorilla/websocket"
 )
 
 // eventsAtOnce is the most events before the queues are written.
@@ -83,29 +84,39 @@ func (l *lane) handOut(event *corelane.Event) {
 	case corelane.EventLeft:
 		event.Client.ReleaseName()
 		l.server.registry.leave(c.id, c)
+		c.lock.Lock()
+		over := c.claim
+		c.claim, c.hasLeft = nil, true
+		c.lock.Unlock()
+		over.release()
 	case corelane.EventClose:
 		c.leave()
 		c.abort("the client does not read")
 	case corelane.EventClosed:
 		c.lock.Lock()
 		c.isRouted, c.isConnected = false, false
-		c.handOver()
-		isReplaced := c.state == replaced
+		over := c.handOver()
+		state := c.state
 		c.lock.Unlock()
-		if isReplaced {
-			c.close(1000, "")
+		over.release()
+		switch state {
+		case replaced:
+			c.close(websocket.CloseNormalClosure, "")
+		case drained:
+			c.close(websocket.CloseServiceRestart, "")
 		}
 	}
 }
 
 // takesMessages: a socket will write new messages, this one or its successor. Called with the lock.
-func (c *conn) takesMessages() bool { return c.isConnected || c.successor != nil }
+func (c *conn) takesMessages() bool { return c.isConnected || c.successor != nil || c.state == drained }
 
 // queue adds a delivery, and has the lane write it. Called with the lock.
 func (c *conn) queue(l *lane, client *corelane.Client, text []byte, credit credit) {
 	if c.client == nil {
 		c.client = client // the call that connects has not returned yet
 	}
+	c.active.Store(c.server.now())
 	c.out.push(textFrame, text, credit)
 	if !c.isDirty {
 		c.isDirty = true

@@ -7,6 +7,7 @@
 //	| client.go, conn.go, queue.go | the life of a WebSocket, its writes, its queue                    |
 //	| lane.go, server.go           | what the router hands out; what all share, and the end            |
 //	| registry.go, address.go      | who has which id, and the addresses of clients                    |
+//	| cluster.go, drain.go         | ids in a cluster of several machines, the drain before a stop     |
 //	| monitor.go, counts.go, log.go| the monitor's pages, refusals, the log                            |
 package main
 
@@ -23,6 +24,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	corelane "github.com/corelane/corelane/go"
 )
@@ -79,6 +81,9 @@ func run() error {
 		return err
 	}
 	server.certificate = certificate
+	if err := server.join(); err != nil {
+		return err
+	}
 	public, watching, err := server.openAll()
 	if err != nil {
 		return err
@@ -196,6 +201,9 @@ func (s *server) serve(public []*listener, watching *listener, signals <-chan os
 		go watchers.Serve(watching)
 	}
 	for received := range signals {
+		if received == syscall.SIGTERM && s.drainSeconds > 0 {
+			s.drain(time.Duration(s.drainSeconds)*time.Second, signals)
+		}
 		if received != syscall.SIGHUP {
 			break
 		}

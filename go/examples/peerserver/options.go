@@ -30,6 +30,7 @@ type options struct {
 	port, expireTimeout, aliveTimeout, concurrentLimit uint64
 	maxConnections, maxPerAddress, socketTimeout       uint64
 	threads, workers, lanes, maxMessage                uint64
+	drainSeconds                                       uint64
 
 	host, key, path, sslKey, sslCertificate string
 	monitor, reportFile, reportFormat       string
@@ -38,6 +39,7 @@ type options struct {
 	trustedProxies                          []netip.Addr
 	logLevel                                slog.Level
 	allowDiscovery, proxied, logJSON        bool
+	cluster                                 clusterOptions
 	settings                                []setting
 
 	// base begins and ends with a slash.
@@ -152,6 +154,26 @@ var table = []option{
 		apply: number(0, 1_000_000, " sockets", func(o *options) *uint64 { return &o.maxPerAddress })},
 	{name: "socket_timeout", help: "Time for a TLS handshake, a request, an answer, and between two requests (10000)",
 		apply: number(100, 3_600_000, milliseconds, func(o *options) *uint64 { return &o.socketTimeout })},
+	{name: "drain_seconds", help: "On SIGTERM, close the clients over this time, idle ones first; 0 for no drain (0, or 10 in a cluster)",
+		apply: number(0, 3600, " seconds", func(o *options) *uint64 { return &o.drainSeconds })},
+	{name: "cluster", help: "Serve as one of several machines: addresses of nats-servers, separated by commas",
+		apply: text(func(o *options) *string { return &o.cluster.servers })},
+	{name: "cluster_name", help: "Name of the cluster (corelane)",
+		apply: text(func(o *options) *string { return &o.cluster.name })},
+	{name: "machine", help: "Name of this machine (the host's name)",
+		apply: text(func(o *options) *string { return &o.cluster.machine })},
+	{name: "cluster_credentials", help: "File with the credentials for NATS; without it CLUSTER_USER and CLUSTER_PASSWORD count",
+		apply: text(func(o *options) *string { return &o.cluster.credentials })},
+	{name: "cluster_secret", help: "File with the secret that hides the clients' tokens from readers of NATS",
+		apply: text(func(o *options) *string { return &o.cluster.secret })},
+	{name: "cluster_ca", help: "TLS to NATS: file of the certificates to trust (PEM)",
+		apply: text(func(o *options) *string { return &o.cluster.ca })},
+	{name: "cluster_key", help: "TLS to NATS: file of this machine's private key (PEM)",
+		apply: text(func(o *options) *string { return &o.cluster.key })},
+	{name: "cluster_cert", help: "TLS to NATS: file of its certificate chain (PEM)",
+		apply: text(func(o *options) *string { return &o.cluster.certificate })},
+	{name: "cluster_without", help: "New clients while NATS is unreachable: local connects them for this machine alone, refuse answers 503 (local)",
+		apply: oneOf("local, refuse", func(o *options, value string) { o.cluster.without = value })},
 	{name: "log", help: "Log events of this level: off, error, warn, info, debug, trace (info)",
 		apply: oneOf("off, error, warn, info, debug, trace", func(o *options, value string) { o.logLevel = levels[value] })},
 	{name: "log_format", help: "Format of a log line: text or json (text)",
@@ -292,12 +314,13 @@ func help() {
 // readOptions reads the command line and the environment.
 func readOptions(words []string, environment func(string) string) (*options, error) {
 	const unset = ^uint64(0)
-	o := &options{port: unset, expireTimeout: 5000, aliveTimeout: 60_000, concurrentLimit: 5000, socketTimeout: 10_000,
+	o := &options{port: unset, drainSeconds: unset, expireTimeout: 5000, aliveTimeout: 60_000, concurrentLimit: 5000, socketTimeout: 10_000,
 		lanes: 1, maxMessage: 1 << 20, key: "peerjs", path: "/", monitor: "127.0.0.1:9090", reportFormat: "html"}
 	if path := environment("PEERSERVER_PATH"); path != "" {
 		o.path = path
 	}
 	o.token = environment("MONITOR_TOKEN")
+	o.cluster.user, o.cluster.password = environment("CLUSTER_USER"), environment("CLUSTER_PASSWORD")
 	if err := o.readLine(words); err != nil {
 		return nil, err
 	}
@@ -311,6 +334,15 @@ func readOptions(words []string, environment func(string) string) (*options, err
 	}
 	if (o.sslKey == "") != (o.sslCertificate == "") {
 		return nil, misused("--sslkey and --sslcert need each other")
+	}
+	if err := o.cluster.check(); err != nil {
+		return nil, err
+	}
+	if o.drainSeconds == unset {
+		o.drainSeconds = 0
+		if o.cluster.isOn() {
+			o.drainSeconds = drainSeconds
+		}
 	}
 	if o.reportFile != "" {
 		if err := writable(o.reportFile); err != nil {
@@ -393,6 +425,9 @@ func (o *options) configuration() map[string]string {
 	}
 	for _, setting := range o.settings {
 		configuration[setting.key] = setting.value
+	}
+	if o.cluster.isOn() { // the gateway to the other machines is one more port
+		configuration["max_ports"] = strconv.FormatUint(o.given("max_ports", o.lanes)+1, 10)
 	}
 	return configuration
 }

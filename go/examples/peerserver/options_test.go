@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func read(words ...string) (*options, error) {
@@ -64,5 +65,44 @@ func TestAFloodIsOverOnceAndFewSocketsAreNone(t *testing.T) {
 		if f.isOver(look.open, look.open) != look.isOver {
 			t.Errorf("look %d: %d", at, look.open)
 		}
+	}
+}
+
+func TestTheOptionsOfAClusterAreChecked(t *testing.T) {
+	o, err := read("--cluster", "nats://10.0.0.1:4222,tls://[::1]", "--machine", "a", "--cluster-without", "refuse")
+	if err != nil || o.drainSeconds != 10 || o.configuration()["max_ports"] != "2" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := read(); err != nil || o.drainSeconds != 0 || o.configuration()["max_ports"] != "1" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, one := range []struct{ words, says string }{
+		{"--machine a", "needs --cluster"},
+		{"--cluster_without refuse", "needs --cluster"},
+		{"--cluster nats://n --cluster_key k", "each other"},
+		{"--cluster nats://ann:hidden@n", "without a user"},
+		{"--cluster http://n", "allowed"},
+		{"--cluster nats://n,", "allowed"},
+		{"--cluster nats://n --cluster_without never", "allowed: local, refuse"},
+		{"--drain_seconds 3601", "allowed: 0 to 3600 seconds"},
+	} {
+		if _, err := read(strings.Fields(one.words)...); err == nil || !strings.Contains(err.Error(), one.says) ||
+			strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%s: %v", one.words, err)
+		}
+	}
+}
+
+func TestADrainClosesEvenlyAndAllAtTheEnd(t *testing.T) {
+	open, most := 10_000, 0
+	for left := 8 * time.Second; ; left -= drainStep {
+		count := drainCount(open, left)
+		most, open = max(most, count), open-count
+		if left <= 0 {
+			break
+		}
+	}
+	if open != 0 || most != 63 || drainCount(1, 8*time.Second) != 1 || drainCount(0, 0) != 0 {
+		t.Errorf("%d open, %d at most", open, most)
 	}
 }

@@ -111,6 +111,16 @@ func (r *registry) leave(id string, owner *conn) {
 	r.next = (r.next + 1) % remembered
 }
 
+// token returns the token of the client that has an id, if the id belongs to this connection.
+func (r *registry) token(id string, owner *conn) (string, bool) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if element, ok := r.byID[id]; ok && element.Value.(*holder).owner == owner {
+		return element.Value.(*holder).token, true
+	}
+	return "", false
+}
+
 func (r *registry) count() int {
 	r.lock.Lock()
 	defer r.lock.Unlock()

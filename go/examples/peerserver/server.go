@@ -40,6 +40,9 @@ type server struct {
 	addresses   addresses
 	certificate *certificate // nil without TLS
 	lanes       []*lane
+	membership  *membership // nil: the server is alone
+	draining    atomic.Bool
+	started     time.Time
 	next        atomic.Uint64
 
 	// open counts the sockets of the public port, mostOpen is the maximum since the last look.
@@ -63,7 +66,7 @@ func newServer(options *options, router *corelane.Router, monitor *corelane.Moni
 		return nil, err
 	}
 	s := &server{options: options, router: router, monitor: monitor, counts: counts,
-		registry: newRegistry(int(options.concurrentLimit)), conns: map[*conn]struct{}{}}
+		registry: newRegistry(int(options.concurrentLimit)), conns: map[*conn]struct{}{}, started: time.Now()}
 	s.running, s.end = context.WithCancel(context.Background())
 	s.addresses.limit, s.addresses.counts = options.maxPerAddress, map[netip.Addr]uint64{}
 	s.none = sync.NewCond(&s.lock)
@@ -76,6 +79,9 @@ func newServer(options *options, router *corelane.Router, monitor *corelane.Moni
 	}
 	return s, nil
 }
+
+// now is the time since the start, in milliseconds.
+func (s *server) now() int64 { return time.Since(s.started).Milliseconds() }
 
 func (s *server) nextLane() *lane { return s.lanes[s.next.Add(1)%uint64(len(s.lanes))] }
 
@@ -113,6 +119,10 @@ func (s *server) isUnready() string {
 	switch {
 	case s.running.Err() != nil:
 		return "stopping"
+	case s.draining.Load():
+		return "the server drains"
+	case s.membership.isCutOff():
+		return "the server cannot reach its cluster"
 	case s.listenersDown.Load() > 0:
 		return "a listener is down"
 	case s.registry.isFull() || uint64(s.open.Load()) >= s.maxConnections:
@@ -238,6 +248,7 @@ func (f *flood) isOver(open, most int64) bool {
 // stop ends the server: the clients' messages so far are routed and written, then every socket is closed.
 func (s *server) stop(pollers *sync.WaitGroup) {
 	s.end()
+	s.membership.close()
 	limit, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	if err := s.router.Stop(limit); err != nil {
