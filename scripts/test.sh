@@ -33,7 +33,9 @@ suites() {
     "$1" verify soak-go "gcc go" soak_go
     "$1" verify conformance-original "node npm openssl" conformance_original
     "$1" verify scale "node npm" conformance scale.mjs
-    "$1" verify cluster "node npm chromium nats-server" cluster
+    "$1" verify cluster "node npm chromium nats-server gcc go lws" cluster
+    "$1" verify cluster-c "node npm nats-server gcc lws" conformance_c cluster.mjs drain.mjs
+    "$1" verify cluster-go "node npm nats-server gcc go" conformance_go cluster.mjs drain.mjs
     "$1" verify dashboards "go node npm openssl prometheus promtool nginx" dashboards
     "$1" verify instructions "valgrind" scripts/callgrind.sh
     "$1" verify elasticsearch "mvn javac" scripts/elasticsearch.sh
@@ -55,7 +57,19 @@ cluster() {
     for nats in 1 3; do
         CLUSTER=$nats SUITE_PART=shared SKIPS=cluster-skips.json conformance conformance.mjs sockets.mjs browser.mjs || return 1
     done
-    conformance cluster.mjs
+    conformance cluster.mjs && cluster_mixed
+}
+
+# A server in Rust, one in C and one in Go as one: the shared part, calls in the browser, and what several machines promise.
+cluster_mixed() {
+    cargo build --release -p peerjs_server && c_server && go_server || return 1
+    local options='"--port","{port}","--host","127.0.0.1","--monitor","127.0.0.1:{monitor}"'
+    local servers='[["../../target/release/peerjs_server",'$options'],["../../target/examples-c/peerjs_server/peerjs_server",'$options'],
+        ["../../target/examples-go/peerserver",'$options']]'
+    local skips=cluster-skips.json,../../examples/c/peerjs_server/skips.json,../../go/examples/peerserver/skips.json
+    local tests='(are those of all|takes over|while a client moves|absent client is held|keep their order|rolling restart).*1 NATS'
+    (cd tests/conformance && CLUSTER=1 SUITE=shared SKIPS=$skips SERVER_COMMAND=$servers node --test conformance.mjs browser.mjs &&
+        SUITE=all SERVER_COMMAND=$servers node --test --test-name-pattern "$tests" cluster.mjs)
 }
 
 # The Prometheus rules, the Grafana dashboard, and the files of packaging/ for servers.
@@ -74,7 +88,7 @@ c_calls() {
 
 # Builds the server of examples/c. `c_server [FLAGS]` leaves target/examples-c/peerjs_server/peerjs_server.
 c_server() {
-    cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test,http,elasticsearch,otlp || return 1
+    cargo rustc --quiet --release --lib --crate-type staticlib --features ffi-test,http,elasticsearch,otlp,nats || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     mkdir -p target/examples-c
     make --no-print-directory -s -C examples/c -B OUT=../../target/examples-c CFLAGS="-O2 -g ${1:-}" CORELANE_CFLAGS=-I../../include \
@@ -101,7 +115,7 @@ conformance_c_threads() {
 
 # Builds the server of go/examples. `go_server [FLAGS of go build]` leaves target/examples-go/peerserver.
 go_server() {
-    scripts/lib.sh >/dev/null || return 1
+    FEATURES=nats scripts/lib.sh >/dev/null || return 1
     (cd tests/conformance && npm ci --silent --no-audit --no-fund) || return 1
     mkdir -p target/examples-go
     (cd go/examples/peerserver && go vet -tags corelane_static . && go build -tags corelane_static "$@" -o ../../../target/examples-go/peerserver .)
@@ -129,7 +143,7 @@ conformance_go_threads() {
 
 # Thousands of clients that come and go: memory, goroutines and descriptors stay flat.
 soak_go() {
-    scripts/lib.sh >/dev/null && (cd go/examples/peerserver && CORELANE_SOAK=1 go test -count=1 -tags corelane_static -run Soak -v .)
+    FEATURES=nats scripts/lib.sh >/dev/null && (cd go/examples/peerserver && CORELANE_SOAK=1 go test -count=1 -tags corelane_static -run Soak -v .)
 }
 
 conformance_original() {

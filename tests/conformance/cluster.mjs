@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventually, get, nothingBefore, own, refusedStart, within } from "./harness.mjs";
+import { eventually, get, isSkipped, nothingBefore, own, refusedStart, within } from "./harness.mjs";
 import { isReady, Machines, startChatter } from "./machines.mjs";
 import { startNats } from "./nats.mjs";
 
@@ -19,6 +19,8 @@ const FREE_AFTER = 31_000;
 /** Longer than a lease. */
 const LONG = 35_000;
 const SHORT = 10_000;
+/** An id with what is hard to encode, as far as the servers take it. */
+const HARD = `cleo & "žluťoučký" 🦄${isSkipped("an id may have a line feed") ? "" : "\n"}`;
 /** A message is held for 5 s; a call without an answer after this time is made again. */
 const ANSWERED = 6_000;
 
@@ -101,7 +103,7 @@ async function stream(from, to, count, ahead) {
 for (const count of [1, 3]) {
   describe(`three machines, ${count} NATS`, { concurrency: 2 }, () => {
     check("ids, messages and the list of clients are those of all", { count, options: { allow_discovery: true } }, async (t, machines, nats, a, b, c) => {
-      const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join('cleo & "žluťoučký" 🦄\n')];
+      const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join(HARD)];
       await allReach(ann, ben, cleo);
       for (const server of [b, c]) {
         const other = await server.attempt("ann");
@@ -347,6 +349,9 @@ describe("without NATS", { concurrency: 2 }, () => {
     const a = await machines.start("a");
     assert.match((await get(a.monitor, "/readyz")).text, /cluster/);
     await assert.rejects(a.attempt("ann"), /503/);
+    const upgrade = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": 13, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==" };
+    const refused = await get(a.port, "/peerjs?key=peerjs&id=ann&token=t", upgrade);
+    assert.ok(Number(refused.headers["retry-after"]) > 0, JSON.stringify(refused));
     nats.nodes[0].start();
     await nats.ready();
     await eventually("ready", () => isReady(a));

@@ -1,9 +1,10 @@
 // Starts servers and connects to them. Shared by all suites in this folder.
 //
 // A server is a process of its own on free loopback ports, described by two variables:
-//   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in
+//   SERVER_COMMAND  a JSON array of strings, run without a shell from this folder; {port} and {monitor} are filled in. Or an
+//                   array of several such arrays: each server is started by the next of them, so that a cluster has all kinds
 //   SUITE           "shared" (what npm's PeerServer does as well) or "all" (corelane's own behaviour too)
-//   SKIPS           a JSON file with names of tests that this server skips, each with the reason; may be unset
+//   SKIPS           JSON files, separated by commas, with names of tests that this server skips, each with the reason; may be unset
 //   CLUSTER         unset, or how many nats-servers (1 or 3): each server is then three of them as one, and each client
 //                   and request goes to the next of the three
 //
@@ -30,7 +31,8 @@ const GRACE = 3_000;
 const HOST = "127.0.0.1";
 const FOLDER = fileURLToPath(new URL(".", import.meta.url));
 
-const command = readCommand(process.env.SERVER_COMMAND);
+const commands = readCommands(process.env.SERVER_COMMAND);
+let started = 0;
 /** Whether corelane's own behaviour is tested as well. */
 export const own = readSuite(process.env.SUITE ?? "shared") === "all";
 
@@ -44,8 +46,8 @@ export const NPM_FAILS = {
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
-function readCommand(text) {
-  const hint = 'SERVER_COMMAND must be a JSON array of strings, such as ["server","--port","{port}"]';
+function readCommands(text) {
+  const hint = 'SERVER_COMMAND must be a JSON array of strings, such as ["server","--port","{port}"], or an array of such arrays';
   if (!text) throw new Error(`${hint}; it is not set`);
   let parsed;
   try {
@@ -53,8 +55,9 @@ function readCommand(text) {
   } catch {
     throw new Error(`${hint}; it is ${text}`);
   }
-  const good = Array.isArray(parsed) && parsed.length > 0 && parsed.every((part) => typeof part === "string");
-  if (!good) throw new Error(`${hint}; it is ${text}`);
+  const isOne = (line) => Array.isArray(line) && line.length > 0 && line.every((part) => typeof part === "string");
+  if (isOne(parsed)) return [parsed];
+  if (!Array.isArray(parsed) || parsed.length === 0 || !parsed.every(isOne)) throw new Error(`${hint}; it is ${text}`);
   return parsed;
 }
 
@@ -63,7 +66,11 @@ function readSuite(text) {
   return text;
 }
 
-const skips = process.env.SKIPS ? JSON.parse(readFileSync(process.env.SKIPS, "utf8")) : {};
+const skipFiles = (process.env.SKIPS ?? "").split(",").filter(Boolean);
+const skips = Object.assign({}, ...skipFiles.map((file) => JSON.parse(readFileSync(file, "utf8"))));
+
+/** Whether one of the servers skips the test with this name. */
+export const isSkipped = (name) => name in skips;
 
 /** A test with a time limit, so that a test that hangs ends with its server. */
 export function check(name, run, { only = true } = {}) {
@@ -175,7 +182,7 @@ export async function listenAnywhere() {
 // ---------------------------------------------------------------------------------------------------- processes
 
 /** The command line for these ports. `options` replace the command's own options or are appended. */
-function commandLine(ports, options) {
+function commandLine(command, ports, options) {
   const line = command.map((part) => part.replaceAll("{port}", ports.port).replaceAll("{monitor}", ports.monitor));
   for (const [name, value] of Object.entries(options)) {
     const option = `--${name}`;
@@ -189,8 +196,8 @@ function commandLine(ports, options) {
 }
 
 /** Starts a child process. `output()` and `errors()` return its output; `ended` is a promise of `{ code, signal }`. */
-function launch(ports, options, { unread = false, descriptors, environment = {}, lines } = {}) {
-  let [program, ...args] = commandLine(ports, options);
+function launch(ports, options, { unread = false, descriptors, environment = {}, lines, kind = started++ } = {}) {
+  let [program, ...args] = commandLine(commands[kind % commands.length], ports, options);
   if (descriptors) {
     args = ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...args];
     program = "sh";
@@ -243,7 +250,8 @@ export async function refusedStart(t, options, ports, environment) {
 /**
  * Starts a server that answers, and ends it after the test `t`. `options` are command line options without dashes; null
  * removes one. `how`: `unread` (its output is not read), `descriptors` (limit of open descriptors), `secure` (TLS), `ports` (those
- * of a server before it), `lines` (an array for the lines of its log). With CLUSTER, starts three as one.
+ * of a server before it), `lines` (an array for the lines of its log), `kind` (which of several commands; the next one if not
+ * given). With CLUSTER, starts three as one.
  */
 export async function startServer(t, options = {}, how = {}) {
   return process.env.CLUSTER ? startThree(t, options, how) : startOne(t, options, how);
@@ -259,7 +267,7 @@ async function startThree(t, options, how) {
   sharedNats ??= startNats({ after: () => {} }, { count: Number(process.env.CLUSTER) });
   const nats = await sharedNats;
   const cluster = { cluster: nats.urls, cluster_name: randomUUID(), ...options };
-  const start = (machine) => startOne(t, { machine, ...cluster }, how);
+  const start = (machine, kind) => startOne(t, { machine, ...cluster }, { kind, ...how });
   const [first, ...others] = await Promise.all(["a", "b", "c"].map(start));
   for (const server of [first, ...others]) await server.inCluster(3);
   first.others = others;

@@ -26,6 +26,7 @@ export class Machines {
     this.nats = nats;
     this.all = new Map();
     this.events = [];
+    this.names = [];
   }
 
   /** Starts a machine, or starts it again on its old ports. */
@@ -33,8 +34,10 @@ export class Machines {
     const lines = [];
     const before = this.all.get(name);
     const ports = before && [before.port, before.monitor];
+    if (!this.names.includes(name)) this.names.push(name);
     const own = { machine: name, log: "debug", log_format: "json", ...this.#options, ...options };
-    const server = await startOne(this.#t, own, { lines, ports });
+    // Started again, a machine is of its old kind.
+    const server = await startOne(this.#t, own, { lines, ports, kind: this.names.indexOf(name) });
     this.events.push({ name, lines });
     this.all.set(name, Object.assign(server, { machine: name }));
     return server;
