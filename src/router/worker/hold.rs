@@ -66,6 +66,10 @@ struct Queue {
     /// The queues created before and after this one.
     earlier: u32,
     later: u32,
+    /// It is in the list of those that wait for room, and its neighbours there.
+    is_stalled: bool,
+    before: u32,
+    behind: u32,
 }
 
 impl Linked for HeldMessage {
@@ -90,6 +94,8 @@ pub(crate) struct Holds {
     /// The queues in order of creation.
     oldest: u32,
     newest: u32,
+    /// The queues that wait for room on a link, in the order in which they are tried.
+    stalled: (u32, u32),
     count: usize,
     bytes: usize,
     hold_ticks: u64,
@@ -116,6 +122,7 @@ impl Holds {
             buckets: vec![END; messages.next_power_of_two() as usize].into(),
             oldest: END,
             newest: END,
+            stalled: (END, END),
             count: 0,
             bytes: 0,
             hold_ticks,
@@ -136,6 +143,7 @@ impl Holds {
             buckets: Box::default(),
             oldest: END,
             newest: END,
+            stalled: (END, END),
             count: 0,
             bytes: 0,
             hold_ticks: 0,
@@ -294,6 +302,9 @@ impl Holds {
             chain: self.buckets[bucket],
             earlier: END,
             later: END,
+            is_stalled: false,
+            before: END,
+            behind: END,
         })?;
         self.buckets[bucket] = index;
         self.link_by_age(index, created);
@@ -330,6 +341,41 @@ impl Holds {
         match self.queues.get_mut(later) {
             Some(later) => later.earlier = earlier,
             None => self.newest = earlier,
+        }
+    }
+
+    /// The messages of a name wait for room on a link: behind those of the other names that do.
+    pub(crate) fn stall(&mut self, hash: NameHash) {
+        let Some((place, _)) = self.queue(hash) else { return };
+        let last = self.stalled.1;
+        let Some(queue) = self.queues.get_mut(place).filter(|queue| !queue.is_stalled) else { return };
+        (queue.is_stalled, queue.before, queue.behind) = (true, last, END);
+        match self.queues.get_mut(last) {
+            Some(last) => last.behind = place,
+            None => self.stalled.0 = place,
+        }
+        self.stalled.1 = place;
+    }
+
+    /// Takes the first name whose messages wait for room.
+    pub(crate) fn pop_stalled(&mut self) -> Option<NameHash> {
+        let place = self.stalled.0;
+        let hash = self.queues.get(place)?.hash;
+        self.unstall(place);
+        Some(hash)
+    }
+
+    fn unstall(&mut self, place: u32) {
+        let Some(queue) = self.queues.get_mut(place).filter(|queue| queue.is_stalled) else { return };
+        queue.is_stalled = false;
+        let (before, behind) = (queue.before, queue.behind);
+        match self.queues.get_mut(before) {
+            Some(before) => before.behind = behind,
+            None => self.stalled.0 = behind,
+        }
+        match self.queues.get_mut(behind) {
+            Some(behind) => behind.before = before,
+            None => self.stalled.1 = before,
         }
     }
 
@@ -378,6 +424,7 @@ impl Holds {
         let Some(queue) = self.queues.get(place) else { return };
         let chain = queue.chain;
         self.unlink(place);
+        self.unstall(place);
         let bucket = self.bucket(hash);
         let first = self.buckets[bucket];
         if first == place {

@@ -28,6 +28,9 @@ use crate::router::worker::state::WorkerContext;
 use crate::router::worker::under_way::{Remotes, Sent};
 use crate::sync::{Relaxed, mutant};
 
+/// So many names that wait for room are tried in vain after an answer.
+const TRIES: u32 = 16;
+
 /// A message that is to be handed over.
 pub(in crate::router) struct Leaving<'a> {
     pub(in crate::router) hash: NameHash,
@@ -170,9 +173,7 @@ impl WorkerContext<'_> {
                     self.state.tell = tell;
                 }
                 Err(Stays::Full) => {
-                    if let Some(remotes) = self.state.remotes.as_mut() {
-                        remotes.stalled = true;
-                    }
+                    self.state.holds.stall(hash);
                     break;
                 }
                 Err(Stays::Down) => break,
@@ -414,13 +415,23 @@ impl WorkerContext<'_> {
         self.go_on();
     }
 
-    /// Hands over what has waited for answers, or for room on a link or in a sender's part of all.
+    /// Hands over what has waited for answers, or for room on a link or in a sender's part of all. Of the names that wait for
+    /// room only a few are tried in vain, so that an answer costs what it makes possible. The others have their turn with the
+    /// next answers: as long as something is under way, one comes; with nothing under way all are tried that find room.
     fn go_on(&mut self) {
         while let Some(hash) = self.state.remotes.as_mut().and_then(|remotes| remotes.answered.pop()) {
             self.name_connected(hash);
         }
-        if self.state.remotes.as_mut().is_some_and(|remotes| std::mem::take(&mut remotes.stalled)) {
-            self.look_up_posted(u64::MAX);
+        let mut tries = TRIES;
+        while tries > 0
+            && let Some(hash) = self.state.holds.pop_stalled()
+        {
+            let before = self.state.holds.messages();
+            self.name_connected(hash);
+            if self.state.holds.messages() == before {
+                let is_empty = self.state.remotes.as_ref().is_none_or(|remotes| remotes.is_empty());
+                tries = if is_empty { 0 } else { tries - 1 };
+            }
         }
         self.count_held();
     }

@@ -87,8 +87,6 @@ pub(in crate::router) struct Remotes {
     blocks: Blocks,
     block_bytes: u64,
     pub(in crate::router) links: Box<[Link]>,
-    /// Held messages of some name found no room.
-    pub(in crate::router) stalled: bool,
     /// Names whose messages are all answered, and for which others are held.
     pub(in crate::router) answered: Vec<NameHash>,
     names: HashMap<u64, Unanswered, BuildHasherDefault<AsIs>>,
@@ -113,10 +111,14 @@ impl Remotes {
             count: 0,
             of_rooms: 0,
             port: 0,
-            stalled: false,
             answered: Vec::new(),
             options,
         }
+    }
+
+    /// Whether nothing is under way, room messages included.
+    pub(in crate::router) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// How many messages that have not ended are under way.

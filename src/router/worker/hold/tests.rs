@@ -137,3 +137,21 @@ fn what_has_room_always_fits() {
         }
     }
 }
+
+#[test]
+fn names_that_wait_for_room_are_tried_in_turn_and_leave_with_their_queues() {
+    let mut holds = Holds::new(&config(12, 4_000), 50);
+    for name in 1..=4 {
+        holds.hold(NameHash(name), b"x", 0, held(0, 0), b"");
+        holds.stall(NameHash(name));
+    }
+    holds.stall(NameHash(1)); // It keeps its place.
+    holds.pop(NameHash(2));
+    assert_eq!(holds.pop_stalled(), Some(NameHash(1)));
+    holds.stall(NameHash(1));
+    holds.pop(NameHash(4));
+    // Another queue in the place of one that has ended does not wait.
+    holds.hold(NameHash(5), b"x", 0, held(0, 0), b"");
+    let order: Vec<_> = std::iter::from_fn(|| holds.pop_stalled()).collect();
+    assert_eq!(order, [NameHash(3), NameHash(1)]);
+}
