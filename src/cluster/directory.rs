@@ -192,10 +192,12 @@ impl Directory {
     }
 
     /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone; of a bucket that
-    /// is new, only after [`REFILL`].
+    /// is new, only [`REFILL`] after it was told first, however often the watch starts in that time.
     pub fn begin(&mut self, is_new: bool) {
         self.is_synced = false;
-        self.is_new = is_new;
+        if is_new {
+            (self.is_new, self.purge) = (true, None);
+        }
         self.round += 1;
         self.old_rooms.extend(self.rooms.drain().map(|(room, _)| room));
     }
@@ -203,9 +205,10 @@ impl Directory {
     /// The watch has told everything.
     pub fn synced(&mut self, now: Moment) {
         self.is_synced = true;
-        match self.is_new {
-            true => self.purge = Some(now + REFILL),
-            false => self.purge(now),
+        match self.purge {
+            Some(purge) if now < purge => {}
+            None if self.is_new => self.purge = Some(now + REFILL),
+            _ => self.purge(now),
         }
         // Owners without a lease are dead: a lease is written before any name.
         let owners: HashSet<u64> = self.names.values().map(|known| known.owner.incarnation).collect();
@@ -239,6 +242,7 @@ impl Directory {
 
     fn purge(&mut self, now: Moment) {
         self.purge = None;
+        self.is_new = false;
         let round = self.round;
         let gone: Vec<u64> =
             self.machines.iter().filter(|(_, machine)| machine.round != round).map(|(one, _)| *one).collect();
@@ -487,6 +491,28 @@ mod tests {
         assert_eq!(directory.changes(), [Change::Place("ben".into(), 2, 2)]);
         directory.tick(REFILL);
         assert_eq!(directory.changes(), [Change::Displace("eve".into())]);
+    }
+
+    #[test]
+    fn a_watch_that_starts_again_does_not_shorten_the_time_to_fill() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.changes();
+        directory.begin(true);
+        directory.begin(false); // Before it has told everything.
+        directory.synced(Moment::ZERO);
+        directory.begin(false);
+        directory.synced(REFILL / 2);
+        assert!(!directory.changes().contains(&Change::Displace("ben".into())));
+        directory.tick(REFILL - Duration::from_millis(1));
+        assert_eq!((directory.liveness(2), directory.len()), (Liveness::Alive, 1));
+        directory.tick(REFILL);
+        assert_eq!((directory.liveness(2), directory.len()), (Liveness::Dead, 0));
+        // The next watch is one of a bucket that is known.
+        directory.name("ben", 5, OWNER, REFILL);
+        directory.begin(false);
+        directory.synced(REFILL);
+        assert!(directory.is_empty());
     }
 
     #[test]
