@@ -31,7 +31,7 @@
 //! | `wire`, `link` | frames, and the two ends of a link |
 //! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
 //! | `keys`, `nats` | subjects, keys and values; the connection |
-//! | `peer`, `links`, `driver` | a link with the router's side; all links; the thread |
+//! | `peer`, `links`, `tickets`, `driver` | a link with the router's side; all links; the messages that the router has; the thread |
 
 #![forbid(unsafe_code)]
 
@@ -48,6 +48,7 @@ mod options;
 pub mod peer;
 pub mod seam;
 mod status;
+mod tickets;
 pub mod wire;
 
 pub use names::{ClaimError, LostReason};

@@ -129,7 +129,7 @@ impl Machine {
             age: wire.age,
             payload: &wire.payload,
         };
-        match self.gateway.deliver(&incoming, ticket) {
+        match self.gateway.deliver(&incoming, ticket, |_| true) {
             Ok(()) => None,
             Err(DeliverError::Gone) => Some(Reject::Gone),
             Err(error) => panic!("{error:?}"),
@@ -294,7 +294,7 @@ fn what_waits_for_a_link_goes_out_once_although_its_loss_is_seen_late() {
         let (name, message_type, payload) = ("ann", "OFFER", &b"{}"[..]);
         let (is_room, correlation, age) = (false, 0, Duration::ZERO);
         let incoming = Incoming { name, is_room, message_type, correlation, age, payload };
-        a.gateway.deliver(&incoming, ticket).unwrap();
+        a.gateway.deliver(&incoming, ticket, |_| true).unwrap();
     }
     a.link = a.gateway.lose_link(a.link);
     a.offer(ann, "ben", 2);

@@ -14,10 +14,10 @@ use super::lease::{self, Lease};
 use super::link::Moment;
 use super::link::sender::Due;
 use super::links::{Links, Refused};
-use super::names::{Action, ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Seen, Told};
+use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Seen, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
-use super::peer::{Machine, Peer};
+use super::peer::Peer;
 use super::status::{ClusterStatus, MachineStatus};
 use super::wire::{self, Kind};
 use crate::router::Gateway;
@@ -202,7 +202,7 @@ impl<H: Host> Driver<H> {
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, options.names),
-            links: Links::default(),
+            links: Links::new(nats.max_payload()),
             waiting: HashMap::new(),
             subscriber: None,
             subscribing: None,
@@ -254,8 +254,8 @@ impl<H: Host> Driver<H> {
     }
 
     fn take_records(&mut self, now: Moment) -> usize {
-        let links = &mut self.links;
-        let polled = self.gateway.poll(RECORDS, |record| links.record(record, now));
+        let (links, names) = (&mut self.links, &mut self.names);
+        let polled = self.gateway.poll(RECORDS, |record| links.record(record, names, now));
         self.is_closed |= polled.is_err();
         polled.unwrap_or(0)
     }
@@ -275,12 +275,8 @@ impl<H: Host> Driver<H> {
             self.fence(now);
         }
         for incarnation in self.links.incarnations() {
+            self.links.retry(incarnation, &mut self.gateway, &mut self.names, now);
             let Some(peer) = self.links.get_mut(incarnation) else { continue };
-            if peer.is_waiting() {
-                let mut machine =
-                    Machine { gateway: &mut self.gateway, names: &self.names, now, tag: (0, 0) };
-                peer.retry(now, &mut machine);
-            }
             match peer.due(now) {
                 Due::Nothing => {}
                 Due::Lost => self.links.lose(incarnation, &mut self.gateway, now),
@@ -343,7 +339,7 @@ impl<H: Host> Driver<H> {
         let cluster = &self.options.cluster;
         let subject = |machine: &str, incarnation| keys::subject(cluster, machine, incarnation);
         let router = (&mut self.gateway, &self.directory);
-        match self.links.change(change, router, subject, self.nats.max_payload(), now) {
+        match self.links.change(change, router, subject, now) {
             Ok(()) => {}
             Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link"),
             Err(Refused::Name) => self.status.names_left_out += 1,
@@ -389,7 +385,7 @@ impl<H: Host> Driver<H> {
                 return;
             }
         };
-        if !self.links.frame(&frame, &mut self.gateway, &self.names, now) {
+        if !self.links.frame(&frame, &mut self.gateway, &mut self.names, now) {
             // Dead, or not known yet: then its hello comes again.
             self.status.frames_dropped += u64::from(frame.kind != Kind::Hello);
         }
@@ -438,10 +434,7 @@ impl<H: Host> Driver<H> {
             News::Connected => self.is_connected = true,
             News::Disconnected => {
                 self.is_connected = false;
-                // Order and delivery end with a connection. What is in flight may still be acknowledged in time.
-                let idle = self.links.values().filter(|peer| peer.is_idle()).map(|peer| peer.incarnation);
-                let idle: Vec<u64> = idle.collect();
-                idle.into_iter().for_each(|one| self.links.lose(one, &mut self.gateway, now));
+                self.links.disconnected(&mut self.gateway, now);
             }
             News::BucketIsNew => {
                 self.claims_from = now + REFILL;
@@ -474,9 +467,9 @@ impl<H: Host> Driver<H> {
             News::LeaseRead(_, outcome) => {
                 let due = match outcome {
                     Outcome::Owned(_, revision) | Outcome::Done(revision) => {
-                        self.lease.read(Some(revision), now)
+                        self.lease.read(revision, true, now)
                     }
-                    Outcome::Nothing(_) => self.lease.read(None, now),
+                    Outcome::Nothing(revision) => self.lease.read(revision, false, now),
                     _ => {
                         self.lease.failed(now);
                         lease::Due::Nothing
@@ -498,12 +491,10 @@ impl<H: Host> Driver<H> {
 
     fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment) {
         self.operations = self.operations.saturating_sub(1);
-        if let (Action::Put(_, owner), Outcome::Done(revision)) = (operation.action, outcome) {
-            // The watch may be late. Until it tells of the claim, it tells where the name was before.
+        let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
+        if let Some((owner, revision)) = self.names.done(operation, outcome, now, &others) {
             self.directory.name(&operation.name, revision, owner, now);
         }
-        let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
-        self.names.done(operation, outcome, now, &others);
     }
 
     fn entry(&mut self, key: Key, revision: u64, value: Option<Vec<u8>>, now: Moment) {
@@ -559,17 +550,14 @@ impl<H: Host> Driver<H> {
                 self.sweeps += 1;
                 self.nats.sweep(Key::Room(name.into(), incarnation), None);
             }
-            let mut gone = Vec::new();
-            for peer in self.links.values_mut() {
-                gone.append(&mut peer.gone(&self.names));
-            }
-            // Messages for it wait at their senders for a new revision.
-            for name in gone {
+            for name in self.names.gone() {
                 if self.gateway.is_local(&name) {
                     self.names.touch(&name);
                 }
             }
         }
+        // After a reconnect it may be another server.
+        self.links.set_max_payload(self.nats.max_payload(), &mut self.gateway, now);
         self.directory.tick(now);
         self.follow_rooms(now);
         self.tell(now);

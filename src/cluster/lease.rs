@@ -121,20 +121,18 @@ impl Lease {
         self.next = now;
     }
 
-    /// What the key contains. Only this incarnation writes it; without a value it has expired.
-    pub fn read(&mut self, revision: Option<u64>, now: Moment) -> Due {
+    /// The key's last revision, and whether it has a value. Only this incarnation writes it; without a value it has expired.
+    pub fn read(&mut self, revision: u64, has_value: bool, now: Moment) -> Due {
         self.is_waiting = false;
         self.must_read = false;
         self.next = now;
-        match revision {
-            // Valid only from the next acknowledged renewal on: nobody knows when this one was sent.
-            Some(revision) => {
-                self.revision = revision;
-                Due::Nothing
-            }
-            None if self.valid_from.is_some() && !self.is_fenced => self.expired(),
-            None => Due::Nothing,
+        if !has_value && self.valid_from.is_some() {
+            return self.expired();
         }
+        // Valid only from the next acknowledged renewal on: nobody knows when this one was sent. One that has expired before
+        // any was acknowledged is written again behind its marker.
+        self.revision = revision;
+        Due::Nothing
     }
 
     /// The lease's key is gone.
@@ -228,10 +226,27 @@ mod tests {
         assert_eq!(lease.due(at(11_000)), Due::Renew(7));
         lease.refused(at(11_001));
         assert_eq!(lease.due(at(11_001)), Due::Read);
-        assert_eq!(lease.read(Some(8), at(11_002)), Due::Nothing);
+        assert_eq!(lease.read(8, true, at(11_002)), Due::Nothing);
         assert!(!lease.is_valid(at(15_000)), "an unknown sending time makes nothing valid");
         let mut lease = live();
-        assert_eq!(lease.read(None, at(11_002)), Due::Fence);
+        assert_eq!(lease.read(9, false, at(11_002)), Due::Fence);
+    }
+
+    #[test]
+    fn a_lease_that_expired_before_any_acknowledgement_is_written_again() {
+        let mut lease = Lease::new(at(0), true);
+        assert_eq!(lease.due(at(0)), Due::Renew(0));
+        lease.failed(at(3000)); // It was written, and its acknowledgement lost.
+        assert_eq!(lease.due(at(4000)), Due::Renew(0));
+        lease.refused(at(4001));
+        assert_eq!(lease.due(at(4001)), Due::Read);
+        assert_eq!(lease.read(7, true, at(4002)), Due::Nothing);
+        // The machine stands still until it has expired.
+        assert_eq!(lease.due(at(30_000)), Due::Renew(7));
+        lease.refused(at(30_001));
+        assert_eq!(lease.due(at(30_001)), Due::Read);
+        assert_eq!(lease.read(8, false, at(30_002)), Due::Nothing);
+        assert_eq!(lease.due(at(30_002)), Due::Renew(8), "the marker's revision is the key's last one");
     }
 
     #[test]

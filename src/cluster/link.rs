@@ -23,5 +23,10 @@ pub const IDLE_PROBE_EVERY: Duration = Duration::from_secs(2);
 /// The most records in flight that a receiver believes. A sender's router allows far fewer.
 pub const MAX_WINDOW: u64 = 1 << 20;
 
+/// The sequences of an epoch: those that a ticket has room for.
+pub const SEQUENCES: u64 = 1 << 48;
+/// A sender this near to the end of its epoch's sequences begins another epoch when nothing is in flight.
+const NEARLY_OUT: u64 = 1 << 40;
+
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::directory::{Change, Directory};
 use super::link::Moment;
 use super::names::Names;
-use super::peer::{Machine, Peer, Taken, read_ticket};
+use super::peer::{Machine, Peer, Taken};
 use super::seam::Outgoing;
+use super::tickets::Tickets;
 use super::wire::Frame;
 use crate::router::{FromWorker, Gateway};
 
@@ -19,7 +20,9 @@ pub struct Links {
     /// By slot: the incarnation of the link.
     slots: Vec<Option<u64>>,
     epochs: u32,
-    tags: u16,
+    tickets: Tickets,
+    /// The most bytes of a frame.
+    max_payload: usize,
 }
 
 /// What [`Links::change`] could not do.
@@ -34,6 +37,11 @@ pub enum Refused {
 }
 
 impl Links {
+    /// No links. The NATS server takes payloads of at most `max_payload` bytes.
+    pub fn new(max_payload: usize) -> Self {
+        Self { max_payload, ..Self::default() }
+    }
+
     /// The link to an incarnation.
     pub fn get_mut(&mut self, incarnation: u64) -> Option<&mut Peer> {
         self.peers.get_mut(&incarnation)
@@ -60,7 +68,7 @@ impl Links {
     }
 
     /// Takes a record of a worker: a message for a link, or the result of one that came over a link.
-    pub fn record(&mut self, record: FromWorker<'_>, now: Moment) {
+    pub fn record(&mut self, record: FromWorker<'_>, names: &mut Names, now: Moment) {
         match record {
             FromWorker::Message {
                 link,
@@ -79,24 +87,60 @@ impl Links {
                 }
             }
             FromWorker::Result { ticket, outcome } => {
-                let (slot, tag, sequence) = read_ticket(ticket);
-                if let Some(peer) = self.in_slot(slot) {
-                    peer.result(tag, sequence, outcome);
+                if let Some((of, tag, sequence)) = self.tickets.returned(ticket)
+                    && let Some(peer) = self.peers.get_mut(&of)
+                {
+                    peer.result(tag, sequence, outcome, names);
                 }
             }
         }
     }
 
     /// Takes a frame. False: its sender has no link.
-    pub fn frame(&mut self, frame: &Frame<'_>, gateway: &mut Gateway, names: &Names, now: Moment) -> bool {
+    pub fn frame(
+        &mut self,
+        frame: &Frame<'_>,
+        gateway: &mut Gateway,
+        names: &mut Names,
+        now: Moment,
+    ) -> bool {
         let Some(peer) = self.peers.get_mut(&frame.from) else { return false };
-        let mut machine = Machine { gateway, names, now, tag: (0, 0) };
-        match peer.take(frame, now, &mut machine) {
+        if peer.begins(frame) {
+            // Without a free tag the epoch does not begin yet: the hello comes again.
+            let Some(tag) = self.tickets.begin(frame.from) else { return true };
+            peer.set_tag(tag).into_iter().for_each(|tag| self.tickets.end(tag));
+        }
+        let mut machine = Machine::new(gateway, names, now);
+        let taken = peer.take(frame, now, &mut machine);
+        peer.tag().into_iter().for_each(|tag| self.tickets.taken(tag, machine.taken));
+        match taken {
             Taken::Going => {}
             Taken::Up => gateway.link_up(peer.link),
             Taken::Lost => self.lose(frame.from, gateway, now),
         }
         true
+    }
+
+    /// Offers the router again what waits on a link for room or for a connect.
+    pub fn retry(&mut self, incarnation: u64, gateway: &mut Gateway, names: &mut Names, now: Moment) {
+        let Some(peer) = self.peers.get_mut(&incarnation).filter(|peer| peer.is_waiting()) else { return };
+        let mut machine = Machine::new(gateway, names, now);
+        peer.retry(now, &mut machine);
+        peer.tag().into_iter().for_each(|tag| self.tickets.taken(tag, machine.taken));
+    }
+
+    /// The NATS server takes payloads up to this size: after a reconnect it may be another server. A link with a larger
+    /// frame to send begins again.
+    pub fn set_max_payload(&mut self, max_payload: usize, gateway: &mut Gateway, now: Moment) {
+        if std::mem::replace(&mut self.max_payload, max_payload) == max_payload {
+            return;
+        }
+        let small = self
+            .peers
+            .values_mut()
+            .filter_map(|peer| (!peer.set_max_payload(max_payload)).then_some(peer.incarnation));
+        let small: Vec<u64> = small.collect();
+        small.into_iter().for_each(|one| self.lose(one, gateway, now));
     }
 
     /// Everything in flight on a link is lost.
@@ -108,19 +152,25 @@ impl Links {
         }
     }
 
+    /// Order and delivery end with a connection to NATS: links with nothing in flight begin again. What is in flight on the
+    /// others may still be acknowledged in time.
+    pub fn disconnected(&mut self, gateway: &mut Gateway, now: Moment) {
+        let idle = self.values().filter(|peer| peer.is_idle()).map(|peer| peer.incarnation);
+        let idle: Vec<u64> = idle.collect();
+        idle.into_iter().for_each(|one| self.lose(one, gateway, now));
+    }
+
     /// This machine has another incarnation: all links begin again, in both directions.
     pub fn begin_again(&mut self, gateway: &mut Gateway, now: Moment) {
         for incarnation in self.incarnations() {
             self.lose(incarnation, gateway, now);
-            self.tags = self.tags.wrapping_add(1);
             if let Some(peer) = self.peers.get_mut(&incarnation) {
-                peer.forget_received(self.tags);
+                peer.forget_received();
             }
         }
     }
 
-    /// Passes a change of the directory on to the router. `subject` is that of a machine's frames; `max_payload` is the most
-    /// bytes of a frame.
+    /// Passes a change of the directory on to the router. `subject` is that of a machine's frames.
     ///
     /// # Errors
     /// [`Refused`]: there is no room. Nothing has changed.
@@ -129,7 +179,6 @@ impl Links {
         change: Change,
         (gateway, directory): (&mut Gateway, &Directory),
         subject: impl FnOnce(&str, u64) -> String,
-        max_payload: usize,
         now: Moment,
     ) -> Result<(), Refused> {
         match change {
@@ -137,15 +186,14 @@ impl Links {
                 if self.peers.contains_key(&incarnation) {
                     return Ok(());
                 }
-                let (Some(info), Some(link)) = (directory.machine(incarnation), gateway.open_link()) else {
-                    return Err(Refused::Machine);
-                };
+                // It has ended already: its end is the next change.
+                let Some(info) = directory.machine(incarnation) else { return Ok(()) };
+                let link = gateway.open_link().ok_or(Refused::Machine)?;
                 self.epochs = self.epochs.wrapping_add(1);
-                self.tags = self.tags.wrapping_add(1);
                 let who = (incarnation, info.machine.as_str());
                 let subject = subject(&info.machine, incarnation);
-                let numbers = (self.epochs, self.tags);
-                self.peers.insert(incarnation, Peer::new(who, subject, link, numbers, max_payload, now));
+                let peer = Peer::new(who, subject, link, self.epochs, self.max_payload, now);
+                self.peers.insert(incarnation, peer);
                 let slot = usize::from(link.slot);
                 self.slots.resize(self.slots.len().max(slot + 1), None);
                 if let Some(slot) = self.slots.get_mut(slot) {
@@ -155,6 +203,7 @@ impl Links {
             Change::Down(incarnation) => {
                 if let Some(peer) = self.peers.remove(&incarnation) {
                     gateway.close_link(peer.link);
+                    peer.tag().into_iter().for_each(|tag| self.tickets.end(tag));
                     if let Some(slot) = self.slots.get_mut(usize::from(peer.link.slot)) {
                         *slot = None;
                     }
@@ -177,5 +226,118 @@ impl Links {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+    use crate::cluster::directory::MachineInfo;
+    use crate::cluster::names::{Outcome, Seen};
+    use crate::cluster::wire::{self, Kind, Position, Record, Records};
+    use crate::config::Config;
+    use crate::router::{Builder, GatewayOptions, Router};
+    use std::time::Duration;
+
+    const NOW: Moment = Duration::from_secs(100);
+
+    /// Machine 1, with a link to machine 2.
+    struct World {
+        _router: Router,
+        gateway: Gateway,
+        directory: Directory,
+        links: Links,
+        names: Names,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut config = Config::default();
+            config.set("workers", "1").unwrap();
+            let router = Builder::new(config).start().unwrap();
+            let gateway = router.gateway(GatewayOptions::default()).unwrap();
+            let (directory, links) = (Directory::new(1, 10), Links::new(1 << 20));
+            let mut world = Self { _router: router, gateway, directory, links, names: Names::new(1) };
+            world.directory.lease(2, MachineInfo { machine: "b".to_owned(), is_draining: false });
+            world.change(Change::Up(2)).unwrap();
+            world
+        }
+
+        fn change(&mut self, change: Change) -> Result<(), Refused> {
+            let router = (&mut self.gateway, &self.directory);
+            self.links.change(change, router, |_, _| String::new(), NOW)
+        }
+
+        /// Machine 2 sends a frame, in this epoch of its link.
+        fn frame(&mut self, kind: Kind, epoch: u32, records: &[Record<'_>]) {
+            let mut bytes = Vec::new();
+            wire::write_head(&mut bytes, kind, (2, 1), Position { epoch, base: 0, first: 0 }, None);
+            if kind == Kind::Data {
+                let mut all = Records::default();
+                records.iter().for_each(|record| assert!(all.push(record)));
+                all.write(&mut bytes);
+            }
+            let frame = wire::decode(&bytes).unwrap();
+            assert!(self.links.frame(&frame, &mut self.gateway, &mut self.names, NOW));
+        }
+
+        /// A claim that has succeeded so long ago that its client should be connected.
+        fn own(&mut self, name: &str, revision: u64) {
+            let seen = Seen { directory: &self.directory, may_seize: true };
+            self.names.claim(name, 1, [1; 16], Moment::ZERO, &seen);
+            let operation = self.names.operations().remove(0);
+            self.names.done(&operation, Outcome::Done(revision), Moment::ZERO, &seen);
+        }
+    }
+
+    fn record<'a>(name: &'a str, payload: &'a [u8]) -> Record<'a> {
+        let (age, message_type) = (Duration::ZERO, "T");
+        Record { name, is_room: false, revision: 5, message_type, correlation: 0, age, payload }
+    }
+
+    #[test]
+    fn a_name_that_was_gone_still_needs_a_revision_when_its_link_has_ended_and_begun_again() {
+        let mut world = World::new();
+        world.own("x", 5);
+        world.frame(Kind::Hello, 1, &[]);
+        world.frame(Kind::Data, 1, &[record("x", b"1")]);
+        world.change(Change::Down(2)).unwrap();
+        world.change(Change::Up(2)).unwrap();
+        world.frame(Kind::Hello, 1, &[]);
+        // The sender holds the message until the name has another revision.
+        assert_eq!(world.names.gone(), ["x".into()]);
+        assert!(world.names.was_gone("x", 5));
+    }
+
+    #[test]
+    fn a_link_with_a_frame_that_is_too_large_for_the_next_server_begins_again() {
+        let mut world = World::new();
+        let link = world.links.get_mut(2).unwrap().link;
+        let payload = [b'x'; 3000];
+        let message = FromWorker::Message {
+            link,
+            worker: 0,
+            name: "x",
+            is_room: false,
+            revision: 5,
+            message_type: "T",
+            correlation: 0,
+            age: Duration::ZERO,
+            payload: &payload,
+        };
+        world.links.record(message, &mut world.names, NOW);
+        world.links.set_max_payload(wire::MAX_HEAD_BYTES + 4000, &mut world.gateway, NOW);
+        assert_eq!(world.links.get_mut(2).unwrap().link, link, "it fits");
+        world.links.set_max_payload(wire::MAX_HEAD_BYTES + 2000, &mut world.gateway, NOW);
+        assert_ne!(world.links.get_mut(2).unwrap().link, link);
+    }
+
+    #[test]
+    fn a_machine_that_has_ended_before_its_link_began_gets_none() {
+        let mut world = World::new();
+        assert_eq!(world.change(Change::Up(3)), Ok(()));
+        assert_eq!(world.links.incarnations(), [2]);
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! The bucket wins. An operation without an answer is followed by a read at the leader, before anybody is told anything.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::directory::{Directory, Liveness, Mac, Owner};
 use super::link::Moment;
+use crate::clients::ClientId;
 use crate::sync::mutant;
 
 /// The most claims in flight. Beyond, a claim is busy: a herd must come again later.
@@ -195,6 +196,13 @@ struct Name {
     next: Option<(u64, Mac)>,
     /// The claim was dropped while it was in flight.
     is_dropped: bool,
+    /// The client that got the messages for `revision`.
+    client: Option<ClientId>,
+    /// A message for `revision` was answered as gone. So are all later ones: they must not overtake the earlier ones, which
+    /// wait at their senders until the name has a new revision.
+    is_gone: bool,
+    /// A newer revision for which a message was answered as gone: the watch has told the sender first. 0: none.
+    gone_later: u64,
 }
 
 /// The names of one machine.
@@ -204,12 +212,16 @@ pub struct Names {
     names: HashMap<Box<str>, Name>,
     claims: usize,
     numbers: u64,
+    /// The operations up to this number were asked before the watch began again.
+    before_watch: u64,
     operations: Vec<Operation>,
     told: Vec<Told>,
     reclaims: VecDeque<Box<str>>,
     /// Names that the bucket may show as ours although they are not: their release had no answer.
     doubtful: HashMap<Box<str>, Moment>,
     retries: usize,
+    /// Names that need a new revision, because a message was answered as gone.
+    gone: BTreeSet<Box<str>>,
 }
 
 impl Names {
@@ -220,11 +232,13 @@ impl Names {
             names: HashMap::new(),
             claims: 0,
             numbers: 0,
+            before_watch: 0,
             operations: Vec::new(),
             told: Vec::new(),
             reclaims: VecDeque::new(),
             doubtful: HashMap::new(),
             retries: 0,
+            gone: BTreeSet::new(),
         }
     }
 
@@ -275,6 +289,41 @@ impl Names {
             matches!(known.state, State::Claiming | State::Reclaiming)
                 && known.operation != 0
                 && revision > known.revision
+        })
+    }
+
+    /// Whether a message for a name of this revision was answered as gone.
+    pub fn was_gone(&self, name: &str, revision: u64) -> bool {
+        self.names.get(name).is_some_and(|known| {
+            (known.is_gone && revision == known.revision)
+                || (known.gone_later != 0 && revision == known.gone_later)
+        }) && !mutant("cluster-gone-forgotten")
+    }
+
+    /// A message for a name of this revision is answered as gone, whatever link it came by.
+    pub fn set_gone(&mut self, name: &str, revision: u64) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        if revision == known.revision {
+            known.is_gone = true;
+            self.gone.insert(name.into());
+        } else if revision > known.revision {
+            known.gone_later = known.gone_later.max(revision);
+        }
+    }
+
+    /// The owned names that need a new revision ([`Names::touch`]), because messages wait for it at their senders.
+    pub fn gone(&mut self) -> Vec<Box<str>> {
+        let names = &self.names;
+        self.gone.retain(|name| names.get(name).is_some_and(|known| known.is_gone));
+        let is_owned = |name: &str| names.get(name).is_some_and(|known| known.state == State::Owned);
+        self.gone.iter().filter(|name| is_owned(name)).cloned().collect()
+    }
+
+    /// Whether messages for an owned name go to this client. All messages of one revision go to one client: what an earlier
+    /// client did not get comes back to its sender, and must not be overtaken by what a later client gets.
+    pub fn accepts(&mut self, name: &str, client: ClientId) -> bool {
+        self.names.get_mut(name).is_some_and(|known| {
+            *known.client.get_or_insert(client) == client || mutant("cluster-any-client")
         })
     }
 
@@ -398,7 +447,9 @@ impl Names {
         known.state = State::Owned;
         known.operation = 0;
         known.tries = 0;
-        known.revision = revision;
+        if known.set_revision(revision) {
+            self.gone.insert(name.into());
+        }
         let (claim, is_dropped) = (known.claim, known.is_dropped);
         let news = known.news.take().filter(|(newer, _)| *newer > revision);
         if before == State::Claiming {
@@ -448,13 +499,28 @@ impl Names {
         }
     }
 
-    /// The result of an operation.
-    pub fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment, others: &impl Others) {
+    /// The result of an operation. Returns the name's owner and revision if it is this machine's now: the watch may be late,
+    /// and until it tells of the claim it tells where the name was before.
+    pub fn done(
+        &mut self,
+        operation: &Operation,
+        outcome: Outcome,
+        now: Moment,
+        others: &impl Others,
+    ) -> Option<(Owner, u64)> {
         let name = &*operation.name;
         let Some(known) = self.names.get_mut(name).filter(|known| known.operation == operation.number) else {
-            return self.doubtful_done(operation, outcome, now);
+            self.doubtful_done(operation, outcome, now);
+            return None;
         };
         match (known.state, outcome) {
+            // It may have been done before the watch began again, and the name be another's since: that watch does not tell
+            // of what was before it. The leader knows.
+            (State::Claiming | State::Reclaiming, Outcome::Done(_) | Outcome::Owned(..))
+                if operation.number <= self.before_watch =>
+            {
+                self.read(name);
+            }
             (State::Releasing, outcome) => self.released(name, outcome, now, others),
             (State::Owned, _) => known.operation = 0,
             (_, Outcome::Done(revision)) => self.own(name, revision, now),
@@ -473,6 +539,9 @@ impl Names {
             (_, Outcome::Unavailable) if operation.action != Action::Read => self.read(name),
             (_, Outcome::Unavailable) => self.fail(name, ClaimError::Unavailable),
         }
+        let known = self.names.get(name).filter(|known| known.state == State::Owned)?;
+        let owner = Owner { incarnation: self.incarnation, claim: known.claim, mac: known.mac };
+        Some((owner, known.revision))
     }
 
     fn released(&mut self, name: &str, outcome: Outcome, now: Moment, others: &impl Others) {
@@ -540,7 +609,9 @@ impl Names {
         }
         match owner {
             Some(owner) if owner.incarnation == incarnation && owner.claim == known.claim => {
-                known.revision = revision;
+                if known.set_revision(revision) {
+                    self.gone.insert(name.into());
+                }
             }
             Some(owner) if owner.mac == known.mac => self.lose(name, LostReason::Replaced),
             Some(_) => self.lose(name, LostReason::Taken),
@@ -566,8 +637,9 @@ impl Names {
         self.reclaim_all(true);
     }
 
-    /// Writes owned names again that the bucket does not have.
+    /// The watch has begun again and told everything: writes owned names again that the bucket does not have.
     pub fn reclaim_missing(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.before_watch = self.numbers;
         for (name, known) in &mut self.names {
             if known.state == State::Owned && !is_there(name) {
                 known.state = State::Reclaiming;
@@ -615,7 +687,7 @@ impl Names {
             known.retry = None;
             known.news = None;
             if is_new {
-                known.revision = 0;
+                known.set_revision(0);
             }
             self.reclaims.push_back(name.clone());
         }
@@ -670,7 +742,20 @@ impl Name {
             replaces: None,
             next: None,
             is_dropped: false,
+            client: None,
+            is_gone: false,
+            gone_later: 0,
         }
+    }
+
+    /// Our last revision is this one. True: messages for it were answered as gone already.
+    fn set_revision(&mut self, revision: u64) -> bool {
+        if revision != self.revision {
+            self.revision = revision;
+            self.client = None;
+            self.is_gone = revision != 0 && revision == std::mem::take(&mut self.gone_later);
+        }
+        self.is_gone
     }
 }
 

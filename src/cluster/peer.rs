@@ -6,6 +6,7 @@ use super::link::sender::{Due, Heard, Limits, Sender};
 use super::names::{Names, OPENING};
 use super::seam::{DeliverError, Incoming, LinkId, Outgoing, Reject};
 use super::status::LinkStatus;
+use super::tickets::ticket;
 use super::wire::{self, Frame, Kind, Records};
 use crate::error::{Failed, Loss, SubmitError};
 use crate::router::{self, Gateway};
@@ -23,8 +24,8 @@ pub struct Peer {
     pub subject: String,
     /// The router's link.
     pub link: LinkId,
-    /// The number in tickets: no ticket of another time is taken for one of now.
-    pub tag: u16,
+    /// Of the tickets of the receiving end's epoch, if there is one.
+    tag: Option<u16>,
     /// It waits for an acknowledgement.
     pub owes: bool,
     sender: Sender,
@@ -40,19 +41,18 @@ impl Peer {
         (incarnation, machine): (u64, &str),
         subject: String,
         link: LinkId,
-        (epoch, tag): (u32, u16),
+        epoch: u32,
         max_payload: usize,
         now: Moment,
     ) -> Self {
-        let record = max_payload.saturating_sub(wire::MAX_HEAD_BYTES);
-        let limits = Limits { frame: FRAME_BYTES.min(record), record };
+        let limits = limits_of(max_payload);
         let figures = LinkStatus {
             machine: machine.to_owned(),
             incarnation: format!("{incarnation:016x}"),
             ..LinkStatus::default()
         };
         let (sender, receiver) = (Sender::new(epoch, limits, now), Receiver::default());
-        Self { incarnation, subject, link, tag, owes: false, sender, receiver, figures, resets: false }
+        Self { incarnation, subject, link, tag: None, owes: false, sender, receiver, figures, resets: false }
     }
 
     /// The figures now.
@@ -104,10 +104,29 @@ impl Peer {
     }
 
     /// This machine has another incarnation: the other side's link to the one before has ended.
-    pub fn forget_received(&mut self, tag: u16) {
+    pub fn forget_received(&mut self) {
         self.receiver = Receiver::default();
-        self.tag = tag;
         self.owes = false;
+    }
+
+    /// A NATS server takes payloads up to this size. False: a frame that is to be sent is larger.
+    pub fn set_max_payload(&mut self, max_payload: usize) -> bool {
+        self.sender.set_limits(limits_of(max_payload))
+    }
+
+    /// Whether a frame begins an epoch of the receiving end, which needs a tag of its own.
+    pub fn begins(&self, frame: &Frame<'_>) -> bool {
+        frame.kind == Kind::Hello && self.receiver.begins(frame.position.epoch)
+    }
+
+    /// The tag of the tickets from now on. Returns the one before.
+    pub fn set_tag(&mut self, tag: u16) -> Option<u16> {
+        self.tag.replace(tag)
+    }
+
+    /// The tag of the tickets.
+    pub fn tag(&self) -> Option<u16> {
+        self.tag
     }
 
     /// A frame without records.
@@ -155,15 +174,10 @@ impl Peer {
                 machine.gateway.acknowledge(self.link, settled.worker, settled.count, &settled.rejects);
             }
         }
-        machine.tag = (self.link.slot, self.tag);
-        let was = self.receiver.epoch();
+        machine.tag = self.tag.unwrap_or_default();
         match self.receiver.take(frame, now, machine) {
             super::link::receiver::Taken::Yes | super::link::receiver::Taken::Stale => {}
             super::link::receiver::Taken::Reset => self.resets = true,
-        }
-        if self.receiver.epoch() != was {
-            self.tag = self.tag.wrapping_add(TAGS);
-            machine.tag = (self.link.slot, self.tag);
         }
         self.owes |= !matches!(frame.kind, Kind::Acknowledgement | Kind::Reset);
         taken
@@ -182,27 +196,27 @@ impl Peer {
 
     /// Offers again what waits for room or for a connect.
     pub fn retry(&mut self, now: Moment, machine: &mut Machine<'_>) {
-        machine.tag = (self.link.slot, self.tag);
+        machine.tag = self.tag.unwrap_or_default();
         self.owes |= self.receiver.retry(now, machine);
     }
 
     /// The router's result for a ticket.
-    pub fn result(&mut self, tag: u16, sequence: u64, outcome: Result<(), Loss>) {
-        if tag == self.tag
+    pub fn result(&mut self, tag: u16, sequence: u64, outcome: Result<(), Loss>, names: &mut Names) {
+        if self.tag == Some(tag)
             && let Some(epoch) = self.receiver.epoch()
         {
-            self.receiver.result(epoch, sequence, outcome.map_err(reject_of));
+            self.receiver.result(epoch, sequence, outcome.map_err(reject_of), |name, revision| {
+                names.set_gone(name, revision);
+            });
             self.owes = true;
         }
     }
+}
 
-    /// The names that were answered as gone and are current. Forgets the others.
-    pub fn gone(&mut self, names: &Names) -> Vec<Box<str>> {
-        self.receiver.forget_gone(|name, revision| {
-            names.owned(name).is_some_and(|(own, _)| own == revision) || names.may_become(name, revision)
-        });
-        self.receiver.gone().map(|(name, _)| name.into()).collect()
-    }
+/// Of the server's largest payload.
+fn limits_of(max_payload: usize) -> Limits {
+    let record = max_payload.saturating_sub(wire::MAX_HEAD_BYTES);
+    Limits { frame: FRAME_BYTES.min(record), record }
 }
 
 /// What a frame has done to the link.
@@ -216,36 +230,39 @@ pub enum Taken {
     Lost,
 }
 
-/// The step between two tags of a peer. The driver gives each peer another one to begin with.
-const TAGS: u16 = 64;
-
-/// The number of a sequence in a ticket.
-const SEQUENCE_BITS: u32 = 40;
-
-/// Reads a ticket: slot, tag, sequence.
-pub fn read_ticket(ticket: u64) -> (u8, u16, u64) {
-    ((ticket >> 56) as u8, (ticket >> SEQUENCE_BITS) as u16, ticket & ((1 << SEQUENCE_BITS) - 1))
-}
-
 /// This machine, as a receiving end sees it.
 #[derive(Debug)]
 pub struct Machine<'a> {
     /// Its router.
     pub gateway: &'a mut Gateway,
     /// Its names.
-    pub names: &'a Names,
+    pub names: &'a mut Names,
     /// The time.
     pub now: Moment,
-    /// The slot and the tag of the tickets.
-    pub tag: (u8, u16),
+    /// The tag of the tickets.
+    tag: u16,
+    /// How many messages the router has taken.
+    pub taken: u64,
+}
+
+impl<'a> Machine<'a> {
+    /// This machine now.
+    pub fn new(gateway: &'a mut Gateway, names: &'a mut Names, now: Moment) -> Self {
+        Self { gateway, names, now, tag: 0, taken: 0 }
+    }
 }
 
 impl Recipient for Machine<'_> {
     fn deliver(&mut self, incoming: &Incoming<'_>, sequence: u64) -> Result<(), DeliverError> {
-        let (slot, tag) = self.tag;
-        let ticket =
-            u64::from(slot) << 56 | u64::from(tag) << SEQUENCE_BITS | sequence & ((1 << SEQUENCE_BITS) - 1);
-        self.gateway.deliver(incoming, ticket).map_err(|error| match error {
+        let (names, mut is_replaced) = (&mut *self.names, false);
+        let accepts = |client| {
+            is_replaced = !names.accepts(incoming.name, client);
+            !is_replaced
+        };
+        let delivered = self.gateway.deliver(incoming, ticket(self.tag, sequence), accepts);
+        self.taken += u64::from(delivered.is_ok());
+        delivered.map_err(|error| match error {
+            router::DeliverError::Gone if is_replaced => DeliverError::Replaced,
             router::DeliverError::Gone => DeliverError::Gone,
             router::DeliverError::Full(_) => DeliverError::Full,
             router::DeliverError::Refused(reason) => DeliverError::Refused(Reject::Failed(match reason {
@@ -257,12 +274,17 @@ impl Recipient for Machine<'_> {
 
     fn place(&self, name: &str, revision: u64) -> Place {
         match self.names.owned(name) {
+            _ if self.names.was_gone(name, revision) => Place::Elsewhere,
             Some((own, since)) if own == revision || mutant("cluster-any-revision") => {
                 if self.now < since + OPENING { Place::Opening } else { Place::Here }
             }
             _ if self.names.may_become(name, revision) => Place::Writing,
             _ => Place::Elsewhere,
         }
+    }
+
+    fn set_gone(&mut self, name: &str, revision: u64) {
+        self.names.set_gone(name, revision);
     }
 }
 

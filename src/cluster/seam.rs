@@ -28,6 +28,8 @@ pub struct Outgoing<'a> {
 pub enum DeliverError {
     /// No such client is connected now.
     Gone,
+    /// Another client has the name now than the one that got the earlier messages for this revision.
+    Replaced,
     /// Later; in the same order.
     Full,
     /// Never, for this reason.

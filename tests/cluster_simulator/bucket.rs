@@ -30,6 +30,8 @@ pub enum Ask {
 pub struct Bucket {
     names: BTreeMap<Box<str>, (Option<Owner>, u64)>,
     leases: BTreeMap<u64, (MachineInfo, u64, Duration)>,
+    /// The revisions of the markers of leases that have ended.
+    ended: BTreeMap<u64, u64>,
     rooms: BTreeMap<(String, u64), ()>,
     last: u64,
     pub log: Vec<Entry>,
@@ -56,6 +58,7 @@ impl Bucket {
     fn end_lease(&mut self, incarnation: u64) {
         if self.leases.remove(&incarnation).is_some() {
             let revision = self.next();
+            self.ended.insert(incarnation, revision);
             self.log.push(Entry::Lease(incarnation, revision, None));
         }
     }
@@ -84,7 +87,8 @@ impl Bucket {
                 }
             }
             Ask::Renew(incarnation, info, expected, _) => {
-                let present = self.leases.get(incarnation).map_or(0, |lease| lease.1);
+                let ended = self.ended.get(incarnation).copied().unwrap_or(0);
+                let present = self.leases.get(incarnation).map_or(ended, |lease| lease.1);
                 if present != *expected {
                     return Outcome::Conflict;
                 }
@@ -94,7 +98,8 @@ impl Bucket {
                 Outcome::Done(revision)
             }
             Ask::ReadLease(incarnation) => {
-                self.leases.get(incarnation).map_or(Outcome::Nothing(0), |lease| Outcome::Done(lease.1))
+                let ended = self.ended.get(incarnation).copied().unwrap_or(0);
+                self.leases.get(incarnation).map_or(Outcome::Nothing(ended), |lease| Outcome::Done(lease.1))
             }
             Ask::Sweep(name, expected) => {
                 if self

@@ -40,10 +40,23 @@ fn rules() -> ProtocolRules {
 pub struct Client {
     pub id: ClientId,
     pub name: &'static str,
-    /// The revision of its claim.
+    /// The number of its claim.
+    pub claim: u64,
+    /// The revision of its claim when it connected.
     pub revision: u64,
+    /// That of now.
+    pub latest: u64,
     pub leaving: bool,
+    /// It connects again under its claim.
+    pub returns: bool,
     pub unacknowledged: Vec<u32>,
+}
+
+impl Client {
+    pub fn new(id: ClientId, name: &'static str, claim: u64, revision: u64) -> Self {
+        let (leaving, returns, unacknowledged) = (false, false, Vec::new());
+        Self { id, name, claim, revision, latest: revision, leaving, returns, unacknowledged }
+    }
 }
 
 /// The settings of one run.
@@ -185,7 +198,7 @@ impl Core {
         times: &Times<'_>,
         ledger: &mut Ledger,
         reached: &mut Reached,
-    ) -> Vec<(&'static str, u64)> {
+    ) -> Vec<(u64, Client)> {
         let (now, ending) = (times.now, times.ending);
         let hold = Duration::from_millis(times.settings.hold_ms);
         let wait = Duration::from_millis(times.settings.wait_ms);
@@ -209,7 +222,7 @@ impl Core {
                 if ledger.of(number).told.is_some() {
                     reached.note("lost, and arrived");
                 }
-                ledger.arrived(number, message.token, client.name, client.revision);
+                ledger.arrived(number, message.token, client.name, (client.revision, client.latest));
             }
             Event::Undelivered { token, correlation, reason, .. } => {
                 reached.note(reason.label());
@@ -235,7 +248,7 @@ impl Core {
             }
             Event::Closed { token, .. } => {
                 let client = clients.remove(&token).unwrap();
-                closed.push((client.name, token));
+                closed.push((token, client));
             }
             Event::Close { client, .. } => closes.push(client),
             _ => {}

@@ -64,8 +64,8 @@ fn trace(number: u64, what: &str, now: Duration) {
 #[derive(Default)]
 pub struct Ledger {
     messages: Vec<Message>,
-    /// By sender and name: the messages that have arrived, with the revision of the recipient's claim.
-    arrived: HashMap<(u64, &'static str), BTreeMap<u64, u64>>,
+    /// By sender and name: the messages that have arrived, with the recipient and its revisions.
+    arrived: HashMap<(u64, &'static str), BTreeMap<u64, (u64, (u64, u64))>>,
     /// By sender, room and recipient: the last one.
     rooms: HashMap<(u64, &'static str, u64), u64>,
     /// When a client of a name was closed or died last.
@@ -132,11 +132,11 @@ impl Ledger {
         self.messages.iter().filter(same).any(|one| now >= one.at + hold)
     }
 
-    /// A client has got a message. `revision` is that of its claim.
-    pub fn arrived(&mut self, number: u64, client: u64, name: &'static str, revision: u64) {
+    /// A client has got a message, with one of the revisions that its claim has had: the first and the last one.
+    pub fn arrived(&mut self, number: u64, client: u64, name: &'static str, revisions: (u64, u64)) {
         let message = &mut self.messages[number as usize - 1];
         crate::log(name, || {
-            format!("  {number} of {} arrives at {client}, revision {revision}", message.sender)
+            format!("  {number} of {} arrives at {client}, revisions {revisions:?}", message.sender)
         });
         let is_once = !message.got.contains(&client);
         assert!(is_once, "{number} arrives twice at {name}");
@@ -156,12 +156,14 @@ impl Ledger {
             message.told
         );
         let arrived = self.arrived.entry((message.sender, message.to)).or_default();
-        if let Some((earlier, before)) = arrived.range(..number).next_back() {
-            assert!(*before <= revision, "{number} arrives at an earlier client of {name} than {earlier}");
+        let (first, last) = revisions;
+        if let Some((earlier, (_, before))) = arrived.range(..number).next_back() {
+            assert!(before.0 <= last, "{number} arrives at an earlier client of {name} than {earlier}");
         }
-        if let Some((later, after)) = arrived.range(number..).next() {
-            assert!(*after > revision, "{number} arrives behind {later} at {name}");
+        if let Some((later, (other, after))) = arrived.range(number..).next() {
+            let is_order = *other != client && after.1 > first;
+            assert!(is_order, "{number} arrives behind {later} at {name}");
         }
-        arrived.insert(number, revision);
+        arrived.insert(number, (client, revisions));
     }
 }

@@ -13,18 +13,17 @@ use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
 use corelane::cluster::links::{Links, Refused};
 use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Outcome, Seen, Told};
-use corelane::cluster::peer::Machine;
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
 use corelane::router::FromWorker;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 15] = [
+pub const SITUATIONS: [&str; 18] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -40,7 +39,12 @@ pub const SITUATIONS: [&str; 15] = [
     "died",
     "swept",
     "seized",
+    "connected again under its claim",
+    "gone and touched",
+    "another server",
 ];
+/// The largest payloads of the servers.
+const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
 
 struct Node {
     /// The number of the process.
@@ -62,6 +66,9 @@ struct Node {
     claims: BTreeMap<u64, &'static str>,
     /// Claims that have succeeded and whose clients are not connected yet.
     opening: Vec<(u64, &'static str)>,
+    /// Claims that have succeeded and not ended.
+    succeeded: BTreeSet<u64>,
+    max_payload: usize,
     rooms: BTreeMap<String, bool>,
 }
 
@@ -238,7 +245,7 @@ impl Shipped {
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, 100),
-            links: Links::default(),
+            links: Links::new(MAX_PAYLOADS[0]),
             is_fenced: false,
             seen: 0,
             paused_until: now,
@@ -246,6 +253,8 @@ impl Shipped {
             asked: BTreeMap::new(),
             claims: BTreeMap::new(),
             opening: Vec::new(),
+            succeeded: BTreeSet::new(),
+            max_payload: MAX_PAYLOADS[0],
             rooms: BTreeMap::new(),
         });
         self.watch_again(place);
@@ -287,12 +296,25 @@ impl Shipped {
         if !self.cut.is_empty() {
             self.cut.clear();
             for place in 0..self.nodes.len() {
-                if self.nodes[place].is_some() && self.random.chance(30) {
+                if self.nodes[place].is_none() {
+                    continue;
+                }
+                if self.random.chance(30) {
                     self.watch_again(place);
+                }
+                // A reconnect, perhaps to another server.
+                let (max_payload, now) = (*self.random.pick(&MAX_PAYLOADS).unwrap(), self.now);
+                let node = self.node(place);
+                if std::mem::replace(&mut node.max_payload, max_payload) != max_payload {
+                    node.links.set_max_payload(max_payload, &mut node.core.gateway, now);
+                    self.reached.note("another server");
                 }
             }
         } else if let Some(place) = self.some_place() {
-            let process = self.node(place).process;
+            let now = self.now;
+            let node = self.nodes[place].as_mut().unwrap();
+            node.links.disconnected(&mut node.core.gateway, now);
+            let process = node.process;
             self.cut.push(process);
         }
     }
@@ -333,16 +355,19 @@ impl Shipped {
                 continue;
             };
             node.core.close(name);
-            match node.core.port.connect(name, PROTOCOL, "", claim) {
+            self.last_claim += 1;
+            let number = self.last_claim;
+            match node.core.port.connect(name, PROTOCOL, "", number) {
                 Ok(id) => {
-                    let client = Client { id, name, revision, leaving: false, unacknowledged: Vec::new() };
-                    node.core.clients.insert(claim, client);
+                    node.core.clients.insert(number, Client::new(id, name, claim, revision));
                     crate::log(name, || {
-                        format!("{:?} {}: connect {claim}, revision {revision}", self.now, node.incarnation)
+                        let (now, own) = (self.now, node.incarnation);
+                        format!("{now:?} {own}: connect {number} under claim {claim}, revision {revision}")
                     });
                 }
                 Err(ConnectError::TooManyClients(_)) => {
                     self.ledger.closed.insert(name, self.now);
+                    node.succeeded.remove(&claim);
                     node.names.release(name, claim);
                 }
                 Err(error) => panic!("{error}"),
@@ -352,7 +377,10 @@ impl Shipped {
 
     fn disconnect(&mut self) {
         let Some((place, number)) = self.some_client() else { return };
-        let name = self.node(place).core.clients[&number].name;
+        let returns = self.random.chance(40);
+        let client = self.node(place).core.clients.get_mut(&number).unwrap();
+        client.returns = returns;
+        let name = client.name;
         self.node(place).core.close(name);
     }
 
@@ -394,12 +422,25 @@ impl Shipped {
         let now = self.now;
         let limit = if self.ending { 10_000 } else { [1, 5, 1_000][self.random.below(3) as usize] };
         let node = self.nodes[place].as_mut().unwrap();
+        for client in node.core.clients.values_mut().filter(|client| !client.leaving) {
+            if let Some((revision, _)) = node.names.owned(client.name)
+                && node.succeeded.contains(&client.claim)
+            {
+                client.latest = revision;
+            }
+        }
         let times = Times { now, ending: Duration::ZERO, settings: &self.settings };
         let closed = node.core.read(limit, node.process, &times, &mut self.ledger, &mut self.reached);
         node.core.acknowledge(&mut self.random);
-        for (name, claim) in closed {
-            self.ledger.closed.insert(name, now);
-            node.names.release(name, claim);
+        for (_, client) in closed {
+            self.ledger.closed.insert(client.name, now);
+            if client.returns && node.succeeded.contains(&client.claim) {
+                self.reached.note("connected again under its claim");
+                node.opening.push((client.claim, client.name));
+            } else {
+                node.succeeded.remove(&client.claim);
+                node.names.release(client.name, client.claim);
+            }
         }
     }
 
@@ -455,12 +496,8 @@ impl Shipped {
         late.into_iter().for_each(|number| self.answer(place, number, Outcome::Unavailable));
         for one in self.node(place).links.incarnations() {
             let node = self.nodes[place].as_mut().unwrap();
+            node.links.retry(one, &mut node.core.gateway, &mut node.names, now);
             let Some(peer) = node.links.get_mut(one) else { continue };
-            if peer.is_waiting() {
-                let mut machine =
-                    Machine { gateway: &mut node.core.gateway, names: &node.names, now, tag: (0, 0) };
-                peer.retry(now, &mut machine);
-            }
             match peer.due(now) {
                 Due::Nothing => {}
                 Due::Lost => node.links.lose(one, &mut node.core.gateway, now),
@@ -493,6 +530,7 @@ impl Shipped {
 
     fn send(&mut self, place: usize, to: u64, frame: Vec<u8>) {
         let node = self.nodes[place].as_ref().unwrap();
+        assert!(frame.len() <= node.max_payload, "larger than the server takes");
         if !self.cut.contains(&node.process) {
             self.frames.send(&mut self.random, self.now, (node.incarnation, to), frame);
         }
@@ -510,13 +548,9 @@ impl Shipped {
                 self.reached.note("swept");
             }
             asks.extend(swept.into_iter().map(|(name, revision)| Ask::Sweep(name, revision)));
-            let mut gone = Vec::new();
-            for peer in node.links.values_mut() {
-                gone.append(&mut peer.gone(&node.names));
-            }
-            gone.sort();
-            for name in gone {
+            for name in node.names.gone() {
                 if node.core.gateway.is_local(&name) {
+                    self.reached.note("gone and touched");
                     node.names.touch(&name);
                 }
             }
@@ -568,6 +602,7 @@ impl Shipped {
                     match result {
                         Ok(()) => {
                             self.reached.note("claimed");
+                            node.succeeded.insert(claim);
                             node.opening.push((claim, name));
                         }
                         Err(error) => self.reached.note(match error {
@@ -585,7 +620,8 @@ impl Shipped {
                         _ => "lost: Taken",
                     });
                     node.opening.retain(|one| one.0 != claim);
-                    if node.core.clients.get(&claim).is_some_and(|client| !client.leaving) {
+                    node.succeeded.remove(&claim);
+                    if node.core.client_of(&name).is_some_and(|(_, client)| client.claim == claim) {
                         node.core.close(&name);
                     }
                 }
@@ -671,7 +707,7 @@ impl Shipped {
         }
         let frame = wire::decode(bytes).unwrap();
         assert_eq!(frame.to, node.incarnation);
-        node.links.frame(&frame, &mut node.core.gateway, &node.names, now);
+        node.links.frame(&frame, &mut node.core.gateway, &mut node.names, now);
     }
 
     /// The answer of the leader, or none.
@@ -681,11 +717,10 @@ impl Shipped {
         let Some((ask, _)) = node.asked.remove(&number) else { return };
         match ask {
             Ask::Operate(operation) => {
-                if let (Action::Put(_, owner), Outcome::Done(revision)) = (operation.action, outcome) {
+                let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
+                if let Some((owner, revision)) = node.names.done(&operation, outcome, now, &others) {
                     node.directory.name(&operation.name, revision, owner, now);
                 }
-                let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
-                node.names.done(&operation, outcome, now, &others);
             }
             Ask::Renew(incarnation, _, _, sent) if incarnation == node.incarnation => match outcome {
                 Outcome::Done(revision) => node.lease.renewed(sent, revision, now),
@@ -694,8 +729,8 @@ impl Shipped {
             },
             Ask::ReadLease(incarnation) if incarnation == node.incarnation => {
                 let due = match outcome {
-                    Outcome::Done(revision) => node.lease.read(Some(revision), now),
-                    Outcome::Nothing(_) => node.lease.read(None, now),
+                    Outcome::Done(revision) => node.lease.read(revision, true, now),
+                    Outcome::Nothing(revision) => node.lease.read(revision, false, now),
                     _ => {
                         node.lease.failed(now);
                         lease::Due::Nothing
@@ -762,7 +797,7 @@ impl Shipped {
 
 impl Node {
     fn take_records(&mut self, now: Duration) {
-        let (links, core) = (&mut self.links, &mut self.core);
+        let (links, names, core) = (&mut self.links, &mut self.names, &mut self.core);
         let (results, results_ok) = (&mut core.results, &mut core.results_ok);
         let polled = core.gateway.poll(1_000, |record| {
             match record {
@@ -777,7 +812,7 @@ impl Node {
                     *results_ok += u64::from(outcome.is_ok());
                 }
             }
-            links.record(record, now);
+            links.record(record, names, now);
         });
         assert!(polled.is_ok());
     }
@@ -814,7 +849,7 @@ impl Node {
         }
         let is_name = matches!(change, Change::Place(..));
         let router = (&mut self.core.gateway, &self.directory);
-        let changed = self.links.change(change, router, |_, _| String::new(), 1 << 20, now);
+        let changed = self.links.change(change, router, |_, _| String::new(), now);
         // A name whose machine has no link yet is displaced.
         assert!(changed.is_ok() || is_name && changed == Err(Refused::Name), "{changed:?}");
     }

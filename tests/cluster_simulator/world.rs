@@ -265,8 +265,7 @@ impl World {
         node.core.close(name);
         match node.core.port.connect(name, PROTOCOL, "", number) {
             Ok(id) => {
-                let client = Client { id, name, revision, leaving: false, unacknowledged: Vec::new() };
-                node.core.clients.insert(number, client);
+                node.core.clients.insert(number, Client::new(id, name, number, revision));
             }
             Err(ConnectError::TooManyClients(_)) => self.release(name, number),
             Err(error) => panic!("{error}"),
@@ -361,8 +360,8 @@ impl World {
         let (ledger, reached) = (&mut self.ledger, &mut self.reached);
         let closed = node.core.read(limit, node.incarnation, &times, ledger, reached);
         node.core.acknowledge(&mut self.random);
-        for (name, number) in closed {
-            self.release(name, number);
+        for (number, client) in closed {
+            self.release(client.name, number);
         }
     }
 
@@ -704,7 +703,7 @@ impl Node {
             payload: &record.payload,
         };
         self.last_ticket += 1;
-        match self.core.gateway.deliver(&incoming, self.last_ticket) {
+        match self.core.gateway.deliver(&incoming, self.last_ticket, |_| true) {
             Ok(()) => {
                 self.core.incoming += 1;
                 let place = (from, epoch, sequence, record.name.clone(), record.revision);

@@ -2,14 +2,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::{MAX_WINDOW, Moment};
+use super::{MAX_WINDOW, Moment, SEQUENCES};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{Acknowledgement, Frame, Kind, MAX_REJECTS, Position, Record};
 use crate::error::Failed;
 use crate::sync::mutant;
 
-/// The most names that a receiver remembers as gone. Beyond, it resets the link.
-pub const MAX_GONE: usize = 16_384;
 /// The most bytes that wait for room in the router. Beyond, records are rejected.
 pub const MAX_WAITING_BYTES: usize = 8 << 20;
 
@@ -31,8 +29,11 @@ pub enum Taken {
 pub trait Recipient {
     /// Hands a message to the router, with a ticket that is `sequence`.
     fn deliver(&mut self, incoming: &Incoming<'_>, sequence: u64) -> Result<(), DeliverError>;
-    /// How a name of this revision stands here.
+    /// How a name of this revision stands here. Once a message for it was answered as gone, it is elsewhere for ever: a
+    /// later message must not overtake the earlier ones, which wait at their sender until the name has a new revision.
     fn place(&self, name: &str, revision: u64) -> Place;
+    /// A message for a name of this revision is answered as gone.
+    fn set_gone(&mut self, name: &str, revision: u64);
 }
 
 /// How a name with a revision stands at this machine.
@@ -45,7 +46,7 @@ pub enum Place {
     /// It is writing the name, perhaps in this revision: the bucket's watch may have told the sender before the bucket has
     /// answered here. Messages wait for the answer.
     Writing,
-    /// It does not own the name, or in another revision.
+    /// It does not own the name, or in another revision, or a message was answered as gone.
     Elsewhere,
 }
 
@@ -74,9 +75,6 @@ pub struct Receiver {
     results: VecDeque<Progress>,
     /// The rejected ones below `upto` whose rejects the sender may not know.
     rejects: VecDeque<(u64, Reject)>,
-    /// Places that were answered as gone, with the name's revision: a later message must not overtake the earlier ones,
-    /// which wait at their sender until the name has a new revision.
-    gone: HashMap<Box<str>, u64>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     /// How many records of each name wait for its connect, or behind such a record.
@@ -168,19 +166,10 @@ impl Receiver {
         !self.waiting.is_empty()
     }
 
-    /// Whether a message for this place was answered as gone.
-    pub fn was_gone(&self, name: &str, revision: u64) -> bool {
-        self.gone.get(name) == Some(&revision) && !mutant("cluster-gone-forgotten")
-    }
-
-    /// The names that were answered as gone, with their revisions.
-    pub fn gone(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.gone.iter().map(|(name, revision)| (&**name, *revision))
-    }
-
-    /// Forgets gone places whose revision is not the name's here any more: their messages are rejected for that.
-    pub fn forget_gone(&mut self, is_current: impl Fn(&str, u64) -> bool) {
-        self.gone.retain(|name, revision| is_current(name, *revision));
+    /// A receiver whose next sequence is this one.
+    #[cfg(test)]
+    pub fn at(sequence: u64) -> Self {
+        Self { epoch: Some(1), expected: sequence, upto: sequence, ..Self::default() }
     }
 
     /// Takes a frame. Its acknowledgement of the other direction is not this end's business.
@@ -197,7 +186,8 @@ impl Receiver {
         }
         // From `base` on the rejects are kept. A sender that settles nothing must not make them many.
         let window = position.first.saturating_sub(position.base).saturating_add(frame.records.len() as u64);
-        if window > MAX_WINDOW || position.base > self.upto {
+        let end = position.first.saturating_add(frame.records.len() as u64);
+        if window > MAX_WINDOW || position.base > self.upto || end > SEQUENCES {
             return Taken::Reset;
         }
         while self.rejects.front().is_some_and(|(sequence, _)| *sequence < position.base) {
@@ -221,7 +211,12 @@ impl Receiver {
             self.record(record, sequence, now, recipient);
         }
         self.advance();
-        if self.gone.len() > MAX_GONE { Taken::Reset } else { Taken::Yes }
+        Taken::Yes
+    }
+
+    /// Whether a hello of this epoch begins it.
+    pub fn begins(&self, epoch: u32) -> bool {
+        self.epoch.is_none_or(|present| epoch > present)
     }
 
     fn hello(&mut self, position: Position) -> Taken {
@@ -233,11 +228,7 @@ impl Receiver {
                 Taken::Stale
             }
             _ => {
-                let figures = self.figures;
-                // What was answered as gone still waits at its sender for another revision.
-                let gone =
-                    if self.gone.len() > MAX_GONE { HashMap::new() } else { std::mem::take(&mut self.gone) };
-                *self = Self { epoch: Some(position.epoch), figures, gone, ..Self::default() };
+                *self = Self { epoch: Some(position.epoch), figures: self.figures, ..Self::default() };
                 Taken::Yes
             }
         }
@@ -249,7 +240,10 @@ impl Receiver {
         if !self.is_full && !is_parked {
             match self.offer(record, sequence, recipient) {
                 Offer::Taken => return,
-                Offer::Rejected(reject) => return self.finish(sequence, Err(reject)),
+                Offer::Rejected(reject) => {
+                    return self
+                        .finish(sequence, Err(reject), |name, revision| recipient.set_gone(name, revision));
+                }
                 Offer::Full => self.is_full = true,
                 Offer::Opening | Offer::Writing => {}
             }
@@ -257,7 +251,7 @@ impl Receiver {
         let waiting = Waiting::new(record, sequence, now);
         if self.waiting_bytes + waiting.bytes() > MAX_WAITING_BYTES {
             // Its sender floods a router that has no room.
-            self.finish(sequence, Err(Reject::Failed(Failed::EgressFull as u16)));
+            self.finish(sequence, Err(Reject::Failed(Failed::EgressFull as u16)), |_, _| {});
             return;
         }
         if !record.is_room {
@@ -269,9 +263,6 @@ impl Receiver {
 
     fn offer(&mut self, record: &Record<'_>, sequence: u64, recipient: &mut impl Recipient) -> Offer {
         if !record.is_room {
-            if self.was_gone(record.name, record.revision) {
-                return Offer::Rejected(Reject::Gone);
-            }
             match recipient.place(record.name, record.revision) {
                 Place::Elsewhere => return Offer::Rejected(Reject::Gone),
                 Place::Writing => return Offer::Writing,
@@ -296,11 +287,8 @@ impl Receiver {
             Err(DeliverError::Gone) if recipient.place(record.name, record.revision) == Place::Opening => {
                 Offer::Opening
             }
+            Err(DeliverError::Gone | DeliverError::Replaced) => Offer::Rejected(Reject::Gone),
             Err(DeliverError::Refused(reject)) => Offer::Rejected(reject),
-            Err(DeliverError::Gone) => {
-                self.gone.insert(record.name.into(), record.revision);
-                Offer::Rejected(Reject::Gone)
-            }
         }
     }
 
@@ -320,7 +308,9 @@ impl Receiver {
                 Offer::Taken => self.unpark(&one),
                 Offer::Rejected(reject) => {
                     self.unpark(&one);
-                    self.finish(one.sequence, Err(reject));
+                    self.finish(one.sequence, Err(reject), |name, revision| {
+                        recipient.set_gone(name, revision)
+                    });
                 }
                 Offer::Full => {
                     self.is_full = true;
@@ -329,7 +319,9 @@ impl Receiver {
                 }
                 Offer::Writing if now.saturating_sub(one.since) >= WRITING => {
                     self.unpark(&one);
-                    self.finish(one.sequence, Err(Reject::Gone));
+                    self.finish(one.sequence, Err(Reject::Gone), |name, revision| {
+                        recipient.set_gone(name, revision)
+                    });
                 }
                 Offer::Opening | Offer::Writing => {
                     blocked.insert(one.name.clone());
@@ -355,15 +347,21 @@ impl Receiver {
         }
     }
 
-    /// The router's result for a ticket of `epoch`.
-    pub fn result(&mut self, epoch: u32, sequence: u64, outcome: Result<(), Reject>) {
+    /// The router's result for a ticket of `epoch`. `set_gone` is [`Recipient::set_gone`].
+    pub fn result(
+        &mut self,
+        epoch: u32,
+        sequence: u64,
+        outcome: Result<(), Reject>,
+        set_gone: impl FnOnce(&str, u64),
+    ) {
         if self.epoch == Some(epoch) {
-            self.finish(sequence, outcome);
+            self.finish(sequence, outcome, set_gone);
             self.advance();
         }
     }
 
-    fn finish(&mut self, sequence: u64, outcome: Result<(), Reject>) {
+    fn finish(&mut self, sequence: u64, outcome: Result<(), Reject>, set_gone: impl FnOnce(&str, u64)) {
         let Some(place) = sequence.checked_sub(self.upto) else { return };
         let Some(progress) = usize::try_from(place).ok().and_then(|place| self.results.get_mut(place)) else {
             return;
@@ -372,7 +370,7 @@ impl Receiver {
         let name = name.take();
         *progress = Progress::Done(outcome);
         if let (Err(Reject::Gone), Some((name, revision))) = (outcome, name) {
-            self.gone.insert(name, revision);
+            set_gone(&name, revision);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, PROBE_EVERY};
+use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES};
 use crate::cluster::seam::Reject;
 use crate::cluster::wire::{Acknowledgement, Kind, MAX_RECORDS, Position, RECORD_BYTES, Record, Records};
 use crate::error::Failed;
@@ -95,6 +95,19 @@ impl Sender {
             timed: None,
             round_trip: None,
         }
+    }
+
+    /// A sender whose next sequence is this one.
+    #[cfg(test)]
+    pub fn at(sequence: u64, limits: Limits) -> Self {
+        Self { is_up: true, base: sequence, unsent: sequence, ..Self::new(1, limits, Moment::ZERO) }
+    }
+
+    /// Frames may be this large from now on. False: what is to be sent is larger, and the link must begin again.
+    pub fn set_limits(&mut self, limits: Limits) -> bool {
+        self.limits = limits;
+        let mut unsent = self.full.iter().map(|(_, records)| records).chain([&self.filling]);
+        unsent.all(|records| records.bytes() <= limits.record)
     }
 
     /// Begins again in another epoch. All records are forgotten: the router has ended them.
@@ -195,6 +208,11 @@ impl Sender {
             return Due::Nothing;
         }
         let is_waiting = !self.workers.is_empty();
+        let next = self.base + self.workers.len() as u64;
+        // The receiver takes no sequence behind the end. Best when nothing is in flight.
+        if next >= SEQUENCES || (!is_waiting && next >= SEQUENCES - NEARLY_OUT) {
+            return Due::Lost;
+        }
         let silent = now.saturating_sub(self.progress);
         if silent >= if is_waiting { LOST_AFTER } else { LOST_AFTER + IDLE_PROBE_EVERY } {
             return Due::Lost;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::receiver::{Place, Receiver, Recipient, Taken, WRITING};
 use super::sender::{Due, Heard, Limits, Sender};
-use super::{LOST_AFTER, MAX_WINDOW, Moment, PROBE_EVERY};
+use super::{LOST_AFTER, MAX_WINDOW, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{self, Acknowledgement, Kind, Position, Record};
 use crate::error::Failed;
@@ -22,6 +22,7 @@ struct Machine {
     writing: HashSet<String>,
     room: Option<usize>,
     revisions: HashMap<String, u64>,
+    gone: HashSet<(String, u64)>,
 }
 
 impl Recipient for Machine {
@@ -38,12 +39,26 @@ impl Recipient for Machine {
 
     fn place(&self, name: &str, revision: u64) -> Place {
         match () {
+            () if self.gone.contains(&(name.to_owned(), revision)) => Place::Elsewhere,
             () if self.revisions.get(name).is_some_and(|current| *current != revision) => Place::Elsewhere,
             () if self.writing.contains(name) => Place::Writing,
             () if self.opening.contains(name) => Place::Opening,
             () => Place::Here,
         }
     }
+
+    fn set_gone(&mut self, name: &str, revision: u64) {
+        self.gone.insert((name.to_owned(), revision));
+    }
+}
+
+fn result(
+    receiver: &mut Receiver,
+    (epoch, sequence): (u32, u64),
+    outcome: Result<(), Reject>,
+    machine: &mut Machine,
+) {
+    receiver.result(epoch, sequence, outcome, |name, revision| machine.set_gone(name, revision));
 }
 
 fn record<'a>(name: &'a str, payload: &'a str) -> Record<'a> {
@@ -191,7 +206,7 @@ fn a_gap_is_lost_and_what_comes_late_is_dropped() {
     assert_eq!(take(&mut receiver, &one, &mut machine), Taken::Stale);
     assert_eq!(machine.got, [(1, "2".to_owned())]);
     assert_eq!(receiver.figures().lost, 1);
-    receiver.result(1, 1, Ok(()));
+    result(&mut receiver, (1, 1), Ok(()), &mut machine);
     let acknowledgement = receiver.acknowledgement().unwrap();
     assert_eq!((acknowledgement.upto, acknowledgement.rejects), (2, vec![(0, Reject::Lost)]));
 }
@@ -224,12 +239,12 @@ fn results_in_any_order_are_acknowledged_cumulatively() {
     let (mut receiver, mut machine) = (Receiver::default(), Machine::default());
     hello(&mut receiver, 1);
     take(&mut receiver, &data(0, &[record("a", "1"), record("b", "2"), record("c", "3")]), &mut machine);
-    receiver.result(1, 2, Ok(()));
-    receiver.result(1, 1, Err(FULL));
+    result(&mut receiver, (1, 2), Ok(()), &mut machine);
+    result(&mut receiver, (1, 1), Err(FULL), &mut machine);
     assert_eq!(receiver.acknowledgement().unwrap().upto, 0);
-    receiver.result(2, 0, Ok(())); // Of another epoch.
+    result(&mut receiver, (2, 0), Ok(()), &mut machine); // Of another epoch.
     assert_eq!(receiver.acknowledgement().unwrap().upto, 0);
-    receiver.result(1, 0, Ok(()));
+    result(&mut receiver, (1, 0), Ok(()), &mut machine);
     let acknowledgement = receiver.acknowledgement().unwrap();
     assert_eq!((acknowledgement.upto, acknowledgement.rejects), (3, vec![(1, FULL)]));
 }
@@ -253,7 +268,7 @@ fn a_client_that_left_before_its_delivery_makes_the_place_gone() {
     let (mut receiver, mut machine) = (Receiver::default(), Machine::default());
     hello(&mut receiver, 1);
     take(&mut receiver, &data(0, &[record("ben", "1")]), &mut machine);
-    receiver.result(1, 0, Err(Reject::Gone));
+    result(&mut receiver, (1, 0), Err(Reject::Gone), &mut machine);
     take(&mut receiver, &data(1, &[record("ben", "2")]), &mut machine);
     assert_eq!(machine.got.len(), 1, "2 overtook 1");
 }
@@ -304,8 +319,8 @@ fn messages_wait_for_the_answer_to_a_claim_that_their_sender_knows_already() {
     machine.writing.insert("ben".to_owned());
     take(&mut receiver, &data(2, &[record("ben", "3"), record("ben", "4")]), &mut machine);
     receiver.retry(WRITING, &mut machine);
-    assert!(!receiver.is_waiting() && receiver.was_gone("ben", 1));
-    (0..2).for_each(|sequence| receiver.result(1, sequence, Ok(())));
+    assert!(!receiver.is_waiting() && machine.place("ben", 1) == Place::Elsewhere);
+    (0..2).for_each(|sequence| result(&mut receiver, (1, sequence), Ok(()), &mut machine));
     assert_eq!(receiver.acknowledgement().unwrap().rejects, [(2, Reject::Gone), (3, Reject::Gone)]);
 }
 
@@ -336,7 +351,7 @@ fn what_waits_for_room_is_bounded() {
     receiver.retry(Moment::ZERO, &mut machine);
     assert!(machine.got.len() < 9);
     for (sequence, _) in machine.got {
-        receiver.result(1, sequence, Ok(()));
+        receiver.result(1, sequence, Ok(()), |_, _| {});
     }
     assert_eq!(receiver.acknowledgement().unwrap().upto, 20);
 }
@@ -366,13 +381,52 @@ fn a_place_that_was_gone_stays_gone_when_the_link_begins_again() {
     hello(&mut receiver, 1);
     machine.absent.insert("ben".to_owned());
     take(&mut receiver, &data(0, &[record("ben", "1")]), &mut machine);
-    // The sender holds 1 until the name has another revision; somebody must still know that it needs one.
+    // The sender holds 1 until the name has another revision.
     hello(&mut receiver, 2);
     machine.absent.clear();
-    assert!(receiver.was_gone("ben", 1));
     let position = Position { epoch: 2, base: 0, first: 0 };
     take(&mut receiver, &frame(Kind::Data, position, &[record("ben", "2")]), &mut machine);
     assert!(machine.got.is_empty(), "2 overtook 1");
+}
+
+#[test]
+fn a_receiver_takes_no_sequence_that_a_ticket_has_no_room_for() {
+    let (mut receiver, mut machine) = (Receiver::at(SEQUENCES - 2), Machine::default());
+    let base = SEQUENCES - 2;
+    let at = |first| Position { epoch: 1, base, first };
+    let two = [record("a", "1"), record("b", "2")];
+    assert_eq!(take(&mut receiver, &frame(Kind::Data, at(base + 1), &two), &mut machine), Taken::Reset);
+    assert_eq!(take(&mut receiver, &frame(Kind::Data, at(base), &two), &mut machine), Taken::Yes);
+    assert_eq!(take(&mut receiver, &frame(Kind::Data, at(base + 2), &two), &mut machine), Taken::Reset);
+    assert_eq!(machine.got.len(), 2);
+}
+
+#[test]
+fn a_sender_that_nears_the_end_of_its_sequences_begins_again_when_nothing_is_in_flight() {
+    let nearly = SEQUENCES - NEARLY_OUT;
+    assert_ne!(Sender::at(nearly - 1, LIMITS).due(Moment::ZERO), Due::Lost);
+    assert_eq!(Sender::at(nearly, LIMITS).due(Moment::ZERO), Due::Lost);
+    let mut busy = Sender::at(nearly, LIMITS);
+    busy.push(0, &record("ben", "1"), Moment::ZERO);
+    assert_ne!(busy.due(Moment::ZERO), Due::Lost, "a message would be lost");
+    let mut out = Sender::at(SEQUENCES - 1, LIMITS);
+    out.push(0, &record("ben", "1"), Moment::ZERO);
+    assert_eq!(out.due(Moment::ZERO), Due::Lost);
+    out.restart(2, Moment::ZERO);
+    assert_eq!(out.position(), Position { epoch: 2, base: 0, first: 0 });
+}
+
+#[test]
+fn a_link_whose_frames_are_too_large_for_the_next_server_begins_again() {
+    let mut sender = up(1);
+    sender.push(0, &record("ben", &"x".repeat(100)), Moment::ZERO);
+    assert!(sender.set_limits(Limits { frame: 150, record: 150 }), "it fits");
+    assert!(!sender.set_limits(Limits { frame: 100, record: 100 }), "one that waits is larger");
+    sender.restart(2, Moment::ZERO);
+    let acknowledgement = Acknowledgement { epoch: 2, ..Acknowledgement::default() };
+    sender.acknowledged(&acknowledgement, Moment::ZERO);
+    sender.push(0, &record("ben", &"x".repeat(100)), Moment::ZERO);
+    assert!(!sender.has_frame(), "the new limits count");
 }
 
 /// Sends numbered messages over a network that drops and delays frames in both directions. Each is settled exactly once:
@@ -426,7 +480,7 @@ fn a_bad_network_loses_messages_but_neither_repeats_nor_reorders_them() {
                 let before = machine.got.len();
                 receiver.take(&wire::decode(&bytes).unwrap(), now, &mut machine);
                 for (sequence, _) in &machine.got[before..] {
-                    receiver.result(receiver.epoch().unwrap(), *sequence, Ok(()));
+                    receiver.result(receiver.epoch().unwrap(), *sequence, Ok(()), |_, _| {});
                 }
                 // Some acknowledgements never leave, for long: the link is lost.
                 let is_cut = (step / 700) % 3 == 2;

@@ -301,3 +301,78 @@ fn a_bucket_without_a_trace_of_a_live_machines_name_is_not_believed() {
     seen.owners.insert("x".to_owned(), (owner, 7));
     assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Unavailable));
 }
+
+#[test]
+fn an_answer_from_before_the_watch_began_again_is_read_again() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    // Meanwhile the same client claims its name elsewhere and leaves, and the watch begins again behind both.
+    bucket.write("x", Some(Owner { incarnation: 2, claim: 1, mac: ANN }));
+    bucket.write("x", None);
+    names.reclaim_missing(|_| false);
+    assert_eq!(names.done(&operation, outcome, NOW, &seen), None);
+    assert_eq!(settle(&mut names, &mut bucket, &seen), claimed(1));
+    assert_eq!(bucket.owner("x").map(|owner| owner.incarnation), Some(1), "owned without an entry");
+}
+
+#[test]
+fn only_what_is_owned_is_told_to_the_directory() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
+    assert_eq!(names.done(&operation, outcome, NOW, &seen), Some((owner, 1)));
+    names.touch("x");
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    names.seen("x", 3, None); // The watch is ahead of the answer.
+    assert_eq!(names.done(&operation, outcome, NOW, &seen), None);
+}
+
+#[test]
+fn a_place_that_was_gone_stays_gone_until_the_name_has_a_new_revision() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 1, ANN);
+    names.set_gone("x", 1);
+    assert!(names.was_gone("x", 1) && !names.was_gone("x", 2));
+    assert_eq!(names.gone(), ["x".into()]);
+    names.touch("x");
+    assert!(names.gone().is_empty() && names.was_gone("x", 1), "it is being written");
+    // The bucket does not answer; the leader says that nothing was written.
+    let operation = names.operations().remove(0);
+    names.done(&operation, Outcome::Unavailable, NOW, &seen);
+    names.tick(NOW + RETRY_AFTER, 10);
+    settle(&mut names, &mut bucket, &seen);
+    assert_eq!(names.gone(), ["x".into()], "the revision is the same");
+    names.touch("x");
+    settle(&mut names, &mut bucket, &seen);
+    assert_eq!(names.owned("x").map(|(revision, _)| revision), Some(2));
+    assert!(names.gone().is_empty() && !names.was_gone("x", 2));
+}
+
+#[test]
+fn a_revision_that_was_gone_before_the_bucket_told_of_it_stays_gone() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    names.set_gone("x", 1); // A sender knows the revision, and has waited for the answer long enough.
+    names.done(&operation, outcome, NOW, &seen);
+    assert!(names.was_gone("x", 1));
+    assert_eq!(names.gone(), ["x".into()]);
+}
+
+#[test]
+fn the_messages_of_one_revision_go_to_one_client() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 1, ANN);
+    assert!(names.accepts("x", ClientId(7)) && names.accepts("x", ClientId(7)));
+    assert!(!names.accepts("x", ClientId(8)), "8 would overtake what comes back from 7");
+    names.set_gone("x", 1);
+    names.touch("x");
+    settle(&mut names, &mut bucket, &seen);
+    assert!(names.accepts("x", ClientId(8)));
+}

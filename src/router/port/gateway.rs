@@ -4,7 +4,7 @@
 //!
 //! Used by `cluster` and by the simulator. The records come from `worker/remote` and go there.
 
-use crate::clients::{NameHash, RoomChanges};
+use crate::clients::{ClientId, NameHash, RoomChanges};
 use crate::error::{Closed, Loss, PortError, SubmitError, TrySubmitError};
 use crate::metrics::TypeId;
 use crate::park::post_bit;
@@ -238,11 +238,17 @@ impl Gateway {
     }
 
     /// Sends a message of another machine on to its recipient, as a message of the host. A result with this ticket
-    /// follows. The worker sees it after [`publish`](Self::publish).
+    /// follows. The worker sees it after [`publish`](Self::publish). `accepts` is asked about the client that has the name
+    /// now; a no is [`DeliverError::Gone`].
     ///
     /// # Errors
     /// [`DeliverError`]. Nothing follows.
-    pub fn deliver(&mut self, incoming: &Incoming<'_>, ticket: u64) -> Result<(), DeliverError> {
+    pub fn deliver(
+        &mut self,
+        incoming: &Incoming<'_>,
+        ticket: u64,
+        accepts: impl FnOnce(ClientId) -> bool,
+    ) -> Result<(), DeliverError> {
         let shared = Arc::clone(self.shared());
         let age = shared.clock.ticks(incoming.age);
         let header = IngressHeader {
@@ -260,7 +266,7 @@ impl Gateway {
         } else {
             let name = incoming.name.as_bytes();
             let hash = shared.clients.names().hash(name);
-            let to = shared.clients.find(hash, name).ok_or(DeliverError::Gone)?;
+            let to = shared.clients.find(hash, name).filter(|to| accepts(*to)).ok_or(DeliverError::Gone)?;
             let rules = shared.clients.get(to).and_then(|slot| shared.rules_of(slot));
             let label = rules.and_then(|(rules, _)| rules.type_named(incoming.message_type));
             let header =
