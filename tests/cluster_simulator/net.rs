@@ -44,6 +44,12 @@ impl<F> Net<F> {
         self.frames.insert((at, self.count), (from, to, frame));
     }
 
+    /// The connection of a machine was made again: what it sends may overtake what it has sent.
+    #[allow(dead_code, reason = "only `shipped` uses it")]
+    pub fn connect_again(&mut self, from: u64) {
+        self.last.retain(|pair, _| pair.0 != from);
+    }
+
     /// The next frame that has arrived.
     pub fn next(&mut self, now: Duration) -> Option<(u64, u64, F)> {
         let first = self.frames.first_entry()?;

@@ -23,7 +23,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 18] = [
+pub const SITUATIONS: [&str; 20] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -42,6 +42,8 @@ pub const SITUATIONS: [&str; 18] = [
     "connected again under its claim",
     "gone and touched",
     "another server",
+    "lost a link",
+    "connects late",
 ];
 /// The largest payloads of the servers.
 const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
@@ -69,6 +71,8 @@ struct Node {
     /// Claims that have succeeded and not ended.
     succeeded: BTreeSet<u64>,
     max_payload: usize,
+    /// The host connects no client before.
+    opens_from: Duration,
     rooms: BTreeMap<String, bool>,
 }
 
@@ -90,6 +94,8 @@ pub struct Shipped {
     last_process: u64,
     last_ask: u64,
     ending: bool,
+    /// Most messages go to one name, whose client comes and goes under its claim.
+    is_focused: bool,
     reached: Reached,
 }
 
@@ -100,7 +106,7 @@ impl Shipped {
         hands.advance(Duration::from_secs(1_000));
         let settings = Settings::random(&mut random);
         let (lost, delay) = ([0, 0, 3][random.below(3) as usize], [1, 20, 400][random.below(3) as usize]);
-        let machines = 2 + random.below(2);
+        let (machines, is_focused) = (2 + random.below(2), random.chance(30));
         let mut world = Self {
             random,
             now: Duration::from_secs(1_000),
@@ -118,6 +124,7 @@ impl Shipped {
             last_process: 0,
             last_ask: 0,
             ending: false,
+            is_focused,
             reached: Reached::default(),
         };
         (0..machines as usize).for_each(|place| world.start(place));
@@ -142,6 +149,7 @@ impl Shipped {
         match self.random.below(100) {
             0..=9 => self.claim(),
             10..=34 => self.submit(),
+            35..=36 if self.is_focused => self.disconnect(),
             35..=36 => self.join(),
             37..=39 => self.disconnect(),
             40..=54 => {
@@ -177,6 +185,7 @@ impl Shipped {
             }
             95 => self.isolate(),
             96 if self.random.chance(30) => self.pause(),
+            96 => self.lose(),
             97 if self.random.chance(20) => self.die(),
             98 => {
                 if let Some(place) = self.nodes.iter().position(Option::is_none) {
@@ -255,6 +264,7 @@ impl Shipped {
             opening: Vec::new(),
             succeeded: BTreeSet::new(),
             max_payload: MAX_PAYLOADS[0],
+            opens_from: now,
             rooms: BTreeMap::new(),
         });
         self.watch_again(place);
@@ -319,6 +329,18 @@ impl Shipped {
         }
     }
 
+    /// A link begins again, as after a loss of the connection to NATS: frames may be overtaken.
+    fn lose(&mut self) {
+        let Some(place) = self.some_place() else { return };
+        let now = self.now;
+        let node = self.nodes[place].as_mut().unwrap();
+        if let Some(peer) = self.random.pick(&node.links.incarnations()).copied() {
+            node.links.lose(peer, &mut node.core.gateway, now);
+            self.frames.connect_again(node.incarnation);
+            self.reached.note("lost a link");
+        }
+    }
+
     fn claim(&mut self) {
         let Some(place) = self.some_place() else { return };
         let now = self.now;
@@ -349,6 +371,15 @@ impl Shipped {
     /// Connects the clients whose claims have succeeded.
     fn open(&mut self, place: usize) {
         let node = self.nodes[place].as_mut().unwrap();
+        if self.ending {
+            node.opens_from = self.now;
+        } else if !node.opening.is_empty() && node.opens_from <= self.now && self.random.chance(15) {
+            node.opens_from = self.now + Duration::from_millis(self.random.below(2_500));
+            self.reached.note("connects late");
+        }
+        if self.now < node.opens_from {
+            return;
+        }
         for (claim, name) in std::mem::take(&mut node.opening) {
             let Some((revision, _)) = node.names.owned(name) else {
                 node.names.release(name, claim);
@@ -377,7 +408,9 @@ impl Shipped {
 
     fn disconnect(&mut self) {
         let Some((place, number)) = self.some_client() else { return };
-        let returns = self.random.chance(40);
+        let focus = if self.is_focused { self.node(place).core.client_of(NAMES[0]) } else { None };
+        let number = focus.map_or(number, |(number, _)| number);
+        let returns = self.random.chance(if self.is_focused { 80 } else { 40 });
         let client = self.node(place).core.clients.get_mut(&number).unwrap();
         client.returns = returns;
         let name = client.name;
@@ -398,6 +431,7 @@ impl Shipped {
             [Kind::Offer, Kind::Offer, Kind::Now, Kind::Hint, Kind::Room][self.random.below(5) as usize];
         let to = match kind {
             Kind::Room => ROOMS[self.random.below(2) as usize],
+            _ if self.is_focused && self.random.chance(70) => NAMES[0],
             _ => NAMES[self.random.below(6) as usize],
         };
         let count = if self.random.chance(4) { self.random.below(30) } else { 1 };
