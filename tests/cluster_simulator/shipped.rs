@@ -15,7 +15,7 @@ use corelane::cluster::links::{Links, Refused};
 use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Outcome, Seen, Told};
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
-use corelane::router::FromWorker;
+use corelane::router::{FromWorker, Reject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ pub struct Shipped {
     ending: bool,
     /// Most messages go to one name, whose client comes and goes under its claim.
     is_focused: bool,
+    answers_of: Answers,
     reached: Reached,
 }
 
@@ -125,6 +126,7 @@ impl Shipped {
             last_ask: 0,
             ending: false,
             is_focused,
+            answers_of: Answers::default(),
             reached: Reached::default(),
         };
         (0..machines as usize).for_each(|place| world.start(place));
@@ -564,6 +566,7 @@ impl Shipped {
 
     fn send(&mut self, place: usize, to: u64, frame: Vec<u8>) {
         let node = self.nodes[place].as_ref().unwrap();
+        self.answers_of.sent(&wire::decode(&frame).unwrap());
         assert!(frame.len() <= node.max_payload, "larger than the server takes");
         if !self.cut.contains(&node.process) {
             self.frames.send(&mut self.random, self.now, (node.incarnation, to), frame);
@@ -741,7 +744,21 @@ impl Shipped {
         }
         let frame = wire::decode(bytes).unwrap();
         assert_eq!(frame.to, node.incarnation);
+        self.answers_of.answered(&frame);
+        let of_peer = |node: &mut Node| {
+            let own = node.incarnation;
+            node.links.get_mut(frame.from).map(|peer| {
+                let bytes = peer.bare(wire::Kind::Acknowledgement, own);
+                let epoch = wire::decode(&bytes).unwrap().acknowledgement.map(|one| one.epoch);
+                (epoch, peer.status().received)
+            })
+        };
+        let before = of_peer(node);
         node.links.frame(&frame, &mut node.core.gateway, &mut node.names, now);
+        // Rule 3: what belongs to another epoch is dropped.
+        if frame.kind == wire::Kind::Data && before.is_some_and(|one| one.0 != Some(frame.position.epoch)) {
+            assert_eq!(of_peer(node).map(|one| one.1), before.map(|one| one.1), "an older epoch is taken");
+        }
     }
 
     /// The answer of the leader, or none.
@@ -824,6 +841,47 @@ impl Shipped {
             for client in node.core.clients.values().filter(|client| !client.leaving) {
                 let owner = self.bucket.owner(client.name).expect("a connected client without an entry");
                 assert_eq!(owner.incarnation, node.incarnation, "{} belongs to another machine", client.name);
+            }
+        }
+    }
+}
+
+/// A direction of a link in one epoch: from, to, epoch.
+type Way = (u64, u64, u32);
+
+/// What was sent on each way, and the answers.
+#[derive(Default)]
+struct Answers {
+    /// By sequence: name and revision.
+    sent: BTreeMap<Way, BTreeMap<u64, (String, u64)>>,
+    gone: BTreeSet<(Way, String, u64)>,
+}
+
+impl Answers {
+    fn sent(&mut self, frame: &wire::Frame<'_>) {
+        let all = self.sent.entry((frame.from, frame.to, frame.position.epoch)).or_default();
+        for (sequence, record) in (frame.position.first..).zip(&frame.records) {
+            if !record.is_room {
+                all.insert(sequence, (record.name.to_owned(), record.revision));
+            }
+        }
+    }
+
+    /// Rule 4: on one link nothing is delivered to a place behind what was answered as gone there.
+    fn answered(&mut self, frame: &wire::Frame<'_>) {
+        let Some(acknowledgement) = &frame.acknowledgement else { return };
+        let way = (frame.to, frame.from, acknowledgement.epoch);
+        let Some(all) = self.sent.get_mut(&way) else { return };
+        let left = all.split_off(&acknowledgement.upto);
+        for (sequence, (name, revision)) in std::mem::replace(all, left) {
+            let reject = acknowledgement.rejects.iter().find(|one| one.0 == sequence).map(|one| one.1);
+            let place = (way, name, revision);
+            match reject {
+                Some(Reject::Gone) => drop(self.gone.insert(place)),
+                None => {
+                    assert!(!self.gone.contains(&place), "{place:?} was gone, and {sequence} is delivered")
+                }
+                Some(_) => {}
             }
         }
     }
