@@ -75,18 +75,20 @@ type ClusterStatus struct {
 	State     string `json:"state"`
 	Connected bool   `json:"connected"`
 	Synced    bool   `json:"synced"`
-	// Alerts are cluster_unavailable and fenced, if they hold.
-	Alerts         []string         `json:"alerts"`
-	Fences         uint64           `json:"fences"`
-	FencedMs       uint64           `json:"fenced_ms"`
-	NamesOwned     uint64           `json:"names_owned"`
-	NamesKnown     uint64           `json:"names_known"`
-	NamesLeftOut   uint64           `json:"names_left_out"`
-	ClaimsInFlight uint64           `json:"claims_in_flight"`
-	DirectoryLag   uint64           `json:"directory_lag"`
-	FramesDropped  uint64           `json:"frames_dropped"`
-	Machines       []ClusterMachine `json:"machines"`
-	Links          []ClusterLink    `json:"links"`
+	// Alerts are cluster_unavailable, fenced and machines_left_out, if they hold.
+	Alerts       []string `json:"alerts"`
+	Fences       uint64   `json:"fences"`
+	FencedMs     uint64   `json:"fenced_ms"`
+	NamesOwned   uint64   `json:"names_owned"`
+	NamesKnown   uint64   `json:"names_known"`
+	NamesLeftOut uint64   `json:"names_left_out"`
+	// MachinesLeftOut counts the machines that live and have no link from this one.
+	MachinesLeftOut uint64           `json:"machines_left_out"`
+	ClaimsInFlight  uint64           `json:"claims_in_flight"`
+	DirectoryLag    uint64           `json:"directory_lag"`
+	FramesDropped   uint64           `json:"frames_dropped"`
+	Machines        []ClusterMachine `json:"machines"`
+	Links           []ClusterLink    `json:"links"`
 }
 
 // ClusterMachine is a machine that lives.

@@ -9,7 +9,7 @@ use corelane::config::Config;
 use corelane::error::Loss;
 use corelane::metrics::Accounting;
 use corelane::router::{
-    DeliverError, Event, FromWorker, Gateway, GatewayOptions, Incoming, LinkId, Port, Reject, SubmitOptions,
+    DeliverError, Event, FromWorker, Gateway, GatewayOptions, Incoming, LinkId, LinkSet, Port, Reject, SubmitOptions,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -560,7 +560,7 @@ fn a_room_spans_machines() {
     let changes = b.gateway.room_changes().unwrap();
     assert!(changes.all && changes.rooms == [("r".to_owned(), true)]);
     assert_eq!(b.gateway.room_changes(), None);
-    assert!(a.gateway.set_interest("r", 1 << a.link.slot));
+    assert!(a.gateway.set_interest("r", LinkSet::from_iter([a.link.slot])));
     a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
     carry(&mut a, &mut b);
     assert_eq!(b.events().len(), 1);
@@ -574,6 +574,78 @@ fn a_room_spans_machines() {
     a.turn();
     a.accounts();
     b.accounts();
+}
+
+#[test]
+fn a_router_has_links_to_255_others_and_a_room_reaches_them_all() {
+    let config = config_of(&[("workers", "1")]);
+    let mut a = Machine::new(config, GatewayOptions::default());
+    let mut links = vec![a.link];
+    links.extend(std::iter::from_fn(|| a.gateway.open_link()));
+    assert_eq!(links.len(), 255);
+    for link in &links {
+        a.gateway.link_up(*link);
+        assert!(a.gateway.place(&format!("there{}", link.slot), *link, 1));
+    }
+    let ann = a.port.connect("ann", "generic", "", 1).unwrap();
+    a.port.join(ann, "r").unwrap();
+    assert!(a.gateway.set_interest("r", links.iter().map(|link| link.slot).collect()));
+    a.port.submit(ann, br#"{"type":"broadcast","room":"r"}"#, 5).unwrap();
+    let text = format!(r#"{{"type":"offer","to":"there{}"}}"#, links[254].slot);
+    a.port.submit(ann, text.as_bytes(), 6).unwrap();
+    a.port.publish();
+    a.bench.cycle();
+    let mut got = Vec::new();
+    let mut each = |record: FromWorker<'_>| {
+        if let FromWorker::Message { link, is_room, .. } = record {
+            got.push((link, is_room));
+        }
+    };
+    a.gateway.poll(usize::MAX, &mut each).unwrap();
+    let mut expected: Vec<_> = links.iter().map(|link| (*link, true)).collect();
+    expected.push((links[254], false));
+    assert_eq!(got, expected);
+    for link in &links {
+        a.gateway.acknowledge(*link, 0, 1, &[]);
+    }
+    a.gateway.acknowledge(links[254], 0, 1, &[]);
+    a.turn();
+    assert_eq!(a.bench.router.stats().accounting.held, 0);
+    // A place that is given back is another link's.
+    a.gateway.close_link(links[200]);
+    let again = a.gateway.open_link().unwrap();
+    assert!(again.slot == links[200].slot && again.epoch != links[200].epoch);
+    a.accounts();
+}
+
+#[test]
+fn of_two_threads_that_open_the_gateway_one_does() {
+    let mut bench = Bench::of(config_of(&[("workers", "1"), ("max_ports", "8")]), |builder| builder);
+    for _ in 0..200 {
+        let start = std::sync::Barrier::new(2);
+        let router = &bench.router;
+        let open = || {
+            start.wait();
+            router.gateway(GatewayOptions::default()).ok()
+        };
+        let opened = std::thread::scope(|scope| {
+            let threads = [scope.spawn(open), scope.spawn(open)];
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(opened.iter().flatten().count(), 1);
+        drop(opened);
+        bench.cycle(); // The worker leaves the port, which is free again then.
+    }
+}
+
+#[test]
+fn an_opening_that_fails_gives_the_place_back() {
+    let mut bench = Bench::of(config_of(&[("workers", "1"), ("max_ports", "1")]), |builder| builder);
+    let port = bench.router.port().unwrap();
+    assert!(bench.router.gateway(GatewayOptions::default()).is_err(), "there is no port left");
+    drop(port);
+    bench.cycle();
+    assert!(bench.router.gateway(GatewayOptions::default()).is_ok());
 }
 
 #[test]

@@ -269,6 +269,19 @@ impl Directory {
         }
     }
 
+    /// Tells of an incarnation, of its names and of its rooms again: it had no link.
+    pub fn tell_again(&mut self, incarnation: u64) {
+        if !self.is_synced || incarnation == self.own || !self.machines.contains_key(&incarnation) {
+            return; // It is told of later, or it has ended.
+        }
+        for known in self.names.values_mut() {
+            known.is_placed &= known.owner.incarnation != incarnation;
+        }
+        self.up(incarnation);
+        let rooms = self.rooms.iter().filter(|(_, members)| members.contains(&incarnation));
+        self.changes.extend(rooms.map(|(room, _)| Change::Interest(room.clone())));
+    }
+
     /// A lease was written.
     pub fn lease(&mut self, incarnation: u64, info: MachineInfo) {
         let round = self.round;
@@ -472,6 +485,21 @@ mod tests {
         assert!(directory.changes().is_empty(), "what is placed stays placed");
         directory.synced(Moment::ZERO);
         assert_eq!(directory.changes(), [Change::Displace("ben".into()), Change::Up(2)]);
+    }
+
+    #[test]
+    fn a_machine_without_a_link_is_told_of_again_with_names_and_rooms() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.room("lobby", 2, true);
+        directory.changes();
+        directory.tell_again(2);
+        let again = [Change::Up(2), Change::Place("ben".into(), 2, 5), Change::Interest("lobby".into())];
+        assert_eq!(directory.changes(), again);
+        directory.lease_gone(2, Moment::ZERO);
+        directory.changes();
+        directory.tell_again(2);
+        assert!(directory.changes().is_empty(), "it has ended");
     }
 
     #[test]

@@ -341,7 +341,7 @@ impl<H: Host> Driver<H> {
         let router = (&mut self.gateway, &self.directory);
         match self.links.change(change, router, subject, now) {
             Ok(()) => {}
-            Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link"),
+            Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link until another ends"),
             Err(Refused::Name) => self.status.names_left_out += 1,
             Err(Refused::Room) => tracing::warn!("no room for the interest in another room"),
         }
@@ -558,6 +558,9 @@ impl<H: Host> Driver<H> {
         }
         // After a reconnect it may be another server.
         self.links.set_max_payload(self.nats.max_payload(), &mut self.gateway, now);
+        if let Some(incarnation) = self.links.to_link() {
+            self.directory.tell_again(incarnation);
+        }
         self.directory.tick(now);
         self.follow_rooms(now);
         self.tell(now);
@@ -610,6 +613,10 @@ impl<H: Host> Driver<H> {
         }
         if is_fenced {
             status.alerts.push("fenced");
+        }
+        status.machines_left_out = self.links.left_out();
+        if status.machines_left_out > 0 {
+            status.alerts.push("machines_left_out");
         }
         status.names_owned = self.names.len();
         status.names_known = self.directory.len();

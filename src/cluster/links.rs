@@ -1,7 +1,7 @@
 //! The links of a machine to all others, on the router's gateway: which incarnation is in which slot, and the numbers that
 //! keep epochs and tickets apart. Without I/O and without a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory::{Change, Directory};
 use super::link::Moment;
@@ -10,7 +10,7 @@ use super::peer::{Machine, Peer, Taken};
 use super::seam::Outgoing;
 use super::tickets::Tickets;
 use super::wire::Frame;
-use crate::router::{FromWorker, Gateway};
+use crate::router::{FromWorker, Gateway, LinkSet};
 
 /// All links of a machine.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Links {
     peers: BTreeMap<u64, Peer>,
     /// By slot: the incarnation of the link.
     slots: Vec<Option<u64>>,
+    /// The machines that live and have no link, because all slots are in use.
+    left_out: BTreeSet<u64>,
     epochs: u32,
     tickets: Tickets,
     /// The most bytes of a frame.
@@ -30,7 +32,7 @@ pub struct Links {
 pub enum Refused {
     /// There is no slot for another machine.
     Machine,
-    /// The router's directory has no room for the name, or its machine has no link.
+    /// The router's directory has no room for the name.
     Name,
     /// It has no room for the room.
     Room,
@@ -52,6 +54,18 @@ impl Links {
         self.peers.keys().copied().collect()
     }
 
+    /// How many machines live and have no link.
+    pub fn left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// A machine without a link, if a slot is free now. Tell of it and of its names again
+    /// ([`Directory::tell_again`](super::directory::Directory::tell_again)).
+    pub fn to_link(&mut self) -> Option<u64> {
+        let is_free = self.slots.iter().any(Option::is_none);
+        is_free.then(|| self.left_out.pop_first()).flatten()
+    }
+
     /// The links.
     pub fn values(&self) -> impl Iterator<Item = &Peer> {
         self.peers.values()
@@ -63,7 +77,7 @@ impl Links {
     }
 
     fn in_slot(&mut self, slot: u8) -> Option<&mut Peer> {
-        let incarnation = (*self.slots.get(usize::from(slot))?)?;
+        let incarnation = self.slots.get(usize::from(slot))?
         self.peers.get_mut(&incarnation)
     }
 
@@ -188,7 +202,11 @@ impl Links {
                 }
                 // It has ended already: its end is the next change.
                 let Some(info) = directory.machine(incarnation) else { return Ok(()) };
-                let link = gateway.open_link().ok_or(Refused::Machine)?;
+                let Some(link) = gateway.open_link() else {
+                    self.left_out.insert(incarnation);
+                    return Err(Refused::Machine);
+                };
+                self.left_out.remove(&incarnation);
                 self.epochs = self.epochs.wrapping_add(1);
                 let who = (incarnation, info.machine.as_str());
                 let subject = subject(&info.machine, incarnation);
@@ -201,6 +219,7 @@ impl Links {
                 }
             }
             Change::Down(incarnation) => {
+                self.left_out.remove(&incarnation);
                 if let Some(peer) = self.peers.remove(&incarnation) {
                     gateway.close_link(peer.link);
                     peer.tag().into_iter().for_each(|tag| self.tickets.end(tag));
@@ -210,8 +229,11 @@ impl Links {
                 }
             }
             Change::Place(name, incarnation, revision) => {
-                let link = self.peers.get(&incarnation).map(|peer| peer.link);
-                if !link.is_some_and(|link| gateway.place(&name, link, revision)) {
+                let Some(link) = self.peers.get(&incarnation).map(|peer| peer.link) else {
+                    gateway.displace(&name); // Of a machine that is left out.
+                    return Ok(());
+                };
+                if !gateway.place(&name, link, revision) {
                     gateway.displace(&name);
                     return Err(Refused::Name);
                 }
@@ -219,7 +241,7 @@ impl Links {
             Change::Displace(name) => gateway.displace(&name),
             Change::Interest(room) => {
                 let peers = directory.interested(&room).filter_map(|one| self.peers.get(&one));
-                let links = peers.fold(0, |links, peer| links | 1_u64 << peer.link.slot);
+                let links: LinkSet = peers.map(|peer| peer.link.slot).collect();
                 if !gateway.set_interest(&room, links) {
                     return Err(Refused::Room);
                 }
@@ -234,7 +256,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test")]
 
     use super::*;
-    use crate::cluster::directory::MachineInfo;
+    use crate::cluster::directory::{MachineInfo, Owner};
     use crate::cluster::names::{Outcome, Seen};
     use crate::cluster::wire::{self, Kind, Position, Record, Records};
     use crate::config::Config;
@@ -339,5 +361,49 @@ mod tests {
         let mut world = World::new();
         assert_eq!(world.change(Change::Up(3)), Ok(()));
         assert_eq!(world.links.incarnations(), [2]);
+    }
+
+    #[test]
+    fn a_machine_without_a_link_gets_one_with_its_names_when_another_ends() {
+        let (router, _workers) = Builder::new(Config::default()).build().unwrap();
+        let mut gateway = router.gateway(GatewayOptions::default()).unwrap();
+        let (mut links, mut directory) = (Links::new(1 << 20), Directory::new(1_000, 1_000));
+        let mut follow = |links: &mut Links, directory: &mut Directory| {
+            let changes = directory.changes();
+            let subject = |machine: &str, _| machine.to_owned();
+            let change =
+                |change| links.change(change, (&mut gateway, directory), subject, Moment::ZERO);
+            changes.into_iter().map(change).filter(Result::is_err).collect::<Vec<_>>()
+        };
+        directory.begin(false);
+        for incarnation in 1..=256 {
+            let info = MachineInfo { machine: format!("m{incarnation}"), is_draining: false };
+            directory.lease(incarnation, info);
+            let owner = Owner { incarnation, claim: 1, mac: [0; 16] };
+            directory.name(&format!("n{incarnation}"), incarnation, owner, Moment::ZERO);
+        }
+        directory.synced(Moment::ZERO);
+        assert_eq!(follow(&mut links, &mut directory), [Err(Refused::Machine)]);
+        assert_eq!((links.values().count(), links.left_out(), links.to_link()), (255, 1, None));
+        let out = (1..=256).find(|one| links.get_mut(*one).is_none()).unwrap();
+        let ends = if out == 7 { 8 } else { 7 };
+        let before = links.get_mut(ends).unwrap().link;
+        directory.lease_gone(ends, Moment::ZERO);
+        assert!(follow(&mut links, &mut directory).is_empty());
+        assert_eq!(links.to_link(), Some(out));
+        directory.tell_again(out);
+        let told = directory.changes();
+        assert_eq!(told, [Change::Up(out), Change::Place(format!("n{out}").into(), out, out)]);
+        directory.tell_again(out);
+        assert!(follow(&mut links, &mut directory).is_empty());
+        let after = links.get_mut(out).unwrap();
+        assert!(after.link.slot == before.slot && after.link.epoch != before.epoch);
+        assert_eq!((links.left_out(), links.to_link()), (0, None));
+        // One that ends before is left out no more.
+        directory.lease(257, MachineInfo { machine: "m257".to_owned(), is_draining: false });
+        assert_eq!(follow(&mut links, &mut directory), [Err(Refused::Machine)]);
+        directory.lease_gone(257, Moment::ZERO);
+        assert!(follow(&mut links, &mut directory).is_empty());
+        assert_eq!(links.left_out(), 0);
     }
 }

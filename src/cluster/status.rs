@@ -19,6 +19,7 @@ pub struct ClusterStatus {
     /// Whether the directory is complete.
     pub synced: bool,
     /// `cluster_unavailable`: NATS or the bucket does not answer. `fenced`: this machine owns nothing.
+    /// `machines_left_out`: there are more machines than this one can have links to.
     pub alerts: Vec<&'static str>,
     /// How often this machine has been fenced.
     pub fences: u64,
@@ -30,6 +31,8 @@ pub struct ClusterStatus {
     pub names_known: usize,
     /// Names that had no room in the directory.
     pub names_left_out: u64,
+    /// Machines that live and have no link from this one, because it has links to 255 others.
+    pub machines_left_out: usize,
     /// Claims without an answer yet.
     pub claims_in_flight: usize,
     /// Revisions that the bucket has and this machine's directory has not.

@@ -1,4 +1,4 @@
-//! The gateway and a worker: a link is lost while the worker hands messages over.
+//! The gateway and a worker: a link is lost while the worker hands messages over. Two threads that open the gateway.
 
 use super::explore;
 use crate::ring::ring;
@@ -37,5 +37,26 @@ fn link_lost() {
             }
         }
         gateway.join().unwrap();
+    });
+}
+
+/// Two threads open the gateway at the same moment. One of them gets the place, and the directory has that one's port. Catches:
+/// `gateway-place-checked`.
+#[test]
+fn one_gateway() {
+    explore(|| {
+        let directory =
+            Arc::new(Directory::new(GatewayOptions { names: 1, rooms: 1, ..GatewayOptions::default() }));
+        let open = |directory: &Directory, port: usize| {
+            directory.take_place().map(|place| place.keep(port)).is_some().then_some(port)
+        };
+        let other = thread::spawn({
+            let directory = directory.clone();
+            move || open(&directory, 1)
+        });
+        let own = open(&directory, 2);
+        let opened = [own, other.join().unwrap()];
+        assert_eq!(opened.iter().flatten().count(), 1, "{opened:?}");
+        assert_eq!(directory.port(), opened.into_iter().flatten().next());
     });
 }

@@ -8,11 +8,53 @@
 //! | `port` | the thread that opens or drops the gateway | workers |
 
 use crate::clients::NameHash;
-use crate::sync::{Acquire, AtomicU64, Release, mutant};
+use crate::sync::{Acquire, AtomicU64, Relaxed, Release, mutant};
 use std::time::Duration;
 
-/// The most links of a router: a room's links are the bits of a word.
-pub(crate) const MAX_LINKS: usize = 63;
+/// The most links of a router: a link's place is a byte.
+pub(crate) const MAX_LINKS: usize = 255;
+
+/// Some links, by their places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkSet([u64; MAX_LINKS.div_ceil(64)]);
+
+impl LinkSet {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; MAX_LINKS.div_ceil(64)]
+    }
+
+    /// Adds the link in a place.
+    pub fn insert(&mut self, slot: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
+            *word |= 1 << (slot % 64);
+        }
+    }
+
+    /// Removes the link in a place.
+    pub fn remove(&mut self, slot: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(slot) / 64) {
+            *word &= !(1 << (slot % 64));
+        }
+    }
+
+    /// The places, ascending. The time is that of the links in the set, not of all that there could be.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        self.0.into_iter().zip(0_u8..).flat_map(|(word, place)| {
+            let rest = |rest: &u64| Some(rest & (rest - 1)).filter(|rest| *rest != 0);
+            let words = std::iter::successors(Some(word).filter(|word| *word != 0), rest);
+            words.map(move |word| place * 64 + word.trailing_zeros() as u8)
+        })
+    }
+}
+
+impl FromIterator<u8> for LinkSet {
+    fn from_iter<I: IntoIterator<Item = u8>>(slots: I) -> Self {
+        let mut set = Self::default();
+        slots.into_iter().for_each(|slot| set.insert(slot));
+        set
+    }
+}
 
 /// Sizes of the memory that a gateway needs.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +78,7 @@ impl Default for GatewayOptions {
 /// A link to another machine. Its epoch changes when it is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkId {
-    /// The link's place, below 63.
+    /// The link's place, below 255.
     pub slot: u8,
     /// The epoch.
     pub epoch: u32,
@@ -110,15 +152,17 @@ const UP: u64 = 1 << 32;
 
 /// No gateway.
 const NO_PORT: u64 = u64::MAX;
+/// A thread opens the gateway: the place is taken, and there is no port yet.
+const OPENING: u64 = u64::MAX - 1;
 
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(crate) options: GatewayOptions,
-    /// The gateway's port, or [`NO_PORT`].
+    /// The gateway's port, [`NO_PORT`] or [`OPENING`].
     port: AtomicU64,
     links: Box<[AtomicU64]>,
     names: Table<Elsewhere>,
-    rooms: Table<u64>,
+    rooms: Table<LinkSet>,
 }
 
 impl Directory {
@@ -133,13 +177,33 @@ impl Directory {
     }
 
     /// The port of the gateway, if one is open.
-    pub(super) fn port(&self) -> Option<usize> {
-        // Acquire: pairs with the Release in `set_port`: the port's pairs are attached.
-        Some(self.port.load(Acquire)).filter(|port| *port != NO_PORT).map(|port| port as usize)
+    pub(crate) fn port(&self) -> Option<usize> {
+        // Acquire: pairs with the Release in `Place::drop`: the port's pairs are attached.
+        Some(self.port.load(Acquire)).filter(|port| *port < OPENING).map(|port| port as usize)
     }
 
-    pub(super) fn set_port(&self, port: Option<usize>) {
-        self.port.store(port.map_or(NO_PORT, |port| port as u64), Release); // Release: pairs with `port`.
+    /// Takes the place of the gateway, of which there is one. `None` if it is taken.
+    pub(crate) fn take_place(&self) -> Option<Place<'_>> {
+        if mutant("gateway-place-checked") {
+            // A check before the store, in place of both at once.
+            if self.port.load(Acquire) != NO_PORT {
+                return None;
+            }
+            self.port.store(OPENING, Release);
+            return Some(self.place_of_opening());
+        }
+        // Acquire: pairs with the Release in `leave_place` and `Place::drop`, so what the gateway before has written is seen. A failure
+        // reads nothing else: Relaxed.
+        self.port.compare_exchange(NO_PORT, OPENING, Acquire, Relaxed).ok().map(|_| self.place_of_opening())
+    }
+
+    fn place_of_opening(&self) -> Place<'_> {
+        Place { directory: self, port: NO_PORT }
+    }
+
+    /// The gateway is gone. Another one may follow.
+    pub(crate) fn leave_place(&self) {
+        self.port.store(NO_PORT, Release); // Release: pairs with `port` and `take_place`.
     }
 
     /// A link's epoch, and whether it is up.
@@ -188,17 +252,38 @@ impl Directory {
 
     /// The links to machines with members of a room.
     #[cold]
-    pub(super) fn interest(&self, hash: NameHash) -> u64 {
-        self.rooms.get(hash.0).unwrap_or(0)
+    pub(super) fn interest(&self, hash: NameHash) -> LinkSet {
+        self.rooms.get(hash.0).unwrap_or_default()
     }
 
     /// Returns false if the table is full.
-    pub(super) fn set_interest(&self, hash: NameHash, links: u64) -> bool {
-        if links == 0 {
+    pub(super) fn set_interest(&self, hash: NameHash, links: LinkSet) -> bool {
+        if links.is_empty() {
             self.rooms.remove(hash.0);
             return true;
         }
         self.rooms.put(hash.0, links, self.options.rooms)
+    }
+}
+
+/// The place of the gateway while it is opened. Dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    directory: &'a Directory,
+    port: u64,
+}
+
+impl Place<'_> {
+    /// The gateway is open, on this port.
+    pub(crate) fn keep(mut self, port: usize) {
+        self.port = port as u64;
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with `Directory::port` and `Directory::take_place`.
+        self.directory.port.store(self.port, Release);
     }
 }
 
@@ -274,13 +359,42 @@ mod tests {
         assert_eq!(directory.find(NameHash(7)), Some(at(2)));
         directory.displace(NameHash(7));
         assert_eq!(directory.find(NameHash(7)), None);
-        assert!(directory.set_interest(NameHash(1), 5) && !directory.set_interest(NameHash(2), 5));
-        assert!(directory.set_interest(NameHash(1), 0) && directory.set_interest(NameHash(2), 5));
+        let links: LinkSet = [0, 2].into_iter().collect();
+        assert!(directory.set_interest(NameHash(1), links) && !directory.set_interest(NameHash(2), links));
+        assert!(directory.set_interest(NameHash(1), LinkSet::default()));
+        assert!(directory.set_interest(NameHash(2), links));
+        assert_eq!(directory.interest(NameHash(2)), links);
         directory.set_link(LinkId { slot: 2, epoch: u32::MAX }, true);
         assert_eq!(directory.link(2), (u32::MAX, true));
         directory.set_link(LinkId { slot: 2, epoch: 0 }, false);
         assert_eq!(directory.link(2), (0, false));
         assert_eq!(directory.port(), None);
+    }
+
+    #[test]
+    fn the_gateways_place_is_taken_while_it_opens_and_free_if_that_fails() {
+        let directory = Directory::new(GatewayOptions::default());
+        let place = directory.take_place().unwrap();
+        assert!(directory.take_place().is_none() && directory.port().is_none());
+        drop(place);
+        directory.take_place().unwrap().keep(3);
+        assert!(directory.take_place().is_none() && directory.port() == Some(3));
+        directory.leave_place();
+        assert!(directory.take_place().is_some());
+    }
+
+    #[test]
+    fn a_set_has_all_links_that_there_can_be() {
+        let last = MAX_LINKS as u8 - 1;
+        let mut set: LinkSet = [last, 0, 63, 64, 64].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, last]);
+        for slot in [0, 63, 64] {
+            set.remove(slot);
+        }
+        assert!(!set.is_empty());
+        set.remove(last);
+        assert!(set.is_empty() && set.iter().next().is_none());
+        assert!((0..=last).collect::<LinkSet>().iter().eq(0..=last));
     }
 
     #[test]

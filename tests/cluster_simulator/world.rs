@@ -8,7 +8,7 @@ use crate::net::Net;
 use crate::random::Random;
 use corelane::clock::{Clock, ManualClock};
 use corelane::error::{ConnectError, Failed, Loss};
-use corelane::router::{DeliverError, FromWorker, Incoming, LinkId, Reject};
+use corelane::router::{DeliverError, FromWorker, Incoming, LinkId, LinkSet, Reject};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -576,10 +576,11 @@ impl Node {
         if has {
             all.push(incarnation);
         }
-        let links = all
+        let links: LinkSet = all
             .iter()
             .filter_map(|one| self.peers.get(one))
-            .fold(0, |links, peer| links | 1 << peer.link.slot);
+            .map(|peer| peer.link.slot)
+            .collect();
         assert!(self.core.gateway.set_interest(room, links));
     }
 

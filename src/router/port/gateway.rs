@@ -12,7 +12,7 @@ use crate::ring::record::{
     DeliveryHeader, IngressHeader, delivery_flag, delivery_kind, ingress_flag, ingress_kind,
 };
 use crate::router::crossing::{Answer, Head};
-use crate::router::elsewhere::{Directory, Elsewhere, GatewayOptions, Incoming, LinkId, MAX_LINKS, Reject};
+use crate::router::elsewhere::{Directory, Elsewhere, GatewayOptions, Incoming, LinkId, LinkSet, MAX_LINKS, Reject};
 use crate::router::notice::Notice;
 use crate::router::port::closings::Closing;
 use crate::router::port::handle::Port;
@@ -93,13 +93,12 @@ impl Gateway {
         cycle: impl Fn() -> usize,
     ) -> Result<Self, PortError> {
         let directory = shared.other_machines.get_or_init(|| Directory::new(options));
-        if directory.port().is_some() {
-            return Err(PortError::TooManyPorts(1));
-        }
+        // Dropped at an error below, which gives the place back.
+        let Some(place) = directory.take_place() else { return Err(PortError::TooManyPorts(1)) };
         let mut port = Port::open(shared, None, cycle)?;
         port.poll.accept_crossings();
         let links = (0..MAX_LINKS as u8).map(|slot| (directory.link(slot).0, false)).collect();
-        directory.set_port(Some(port.submit.index));
+        place.keep(port.submit.index);
         Ok(Self { port, links, waiting: shared.workers.iter().map(|_| Waiting::new()).collect(), posts: 0 })
     }
 
@@ -118,7 +117,7 @@ impl Gateway {
         self.shared().clients.names().hash(name.as_bytes())
     }
 
-    /// Takes a free slot for a link. The link is down. `None` if all 63 are in use.
+    /// Takes a free slot for a link. The link is down. `None` if all 255 are in use.
     pub fn open_link(&mut self) -> Option<LinkId> {
         let slot = self.links.iter().position(|(_, used)| !used)?;
         let (epoch, used) = self.links.get_mut(slot)?;
@@ -186,8 +185,8 @@ impl Gateway {
         self.directory().displace(self.hash(name));
     }
 
-    /// Notes which links lead to members of a room: a bit per slot. False if the table is full.
-    pub fn set_interest(&self, room: &str, links: u64) -> bool {
+    /// Notes which links lead to members of a room. False if the table is full.
+    pub fn set_interest(&self, room: &str, links: LinkSet) -> bool {
         self.directory().set_interest(self.hash(room), links)
     }
 
@@ -358,7 +357,7 @@ impl Drop for Gateway {
             // A worker that still hands something over does so in an epoch that has ended.
             self.directory().set_link(LinkId { slot, epoch: epoch.wrapping_add(1) }, false);
         }
-        self.directory().set_port(None);
+        self.directory().leave_place();
         self.shared().rooms.end_changes();
     }
 }

@@ -17,7 +17,7 @@ use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::Corrupt;
 use crate::ring::record::{DeliveryHeader, delivery_flag, delivery_kind};
 use crate::router::crossing::{Answer, HEAD_BYTES, Head};
-use crate::router::elsewhere::{Elsewhere, MAX_LINKS, Reject};
+use crate::router::elsewhere::{Elsewhere, LinkSet, Reject};
 use crate::router::notice::Tell;
 use crate::router::worker::egress::Rejected;
 use crate::router::worker::handled::{Handled, NOBODY};
@@ -298,7 +298,7 @@ impl WorkerContext<'_> {
     /// As [`end_old`](Self::end_old), of all links.
     fn end_all_old(&mut self) {
         let Some(directory) = self.shared.directory() else { return };
-        for slot in 0..MAX_LINKS as u8 {
+        for slot in self.links_in_use().iter() {
             self.end_epochs_before(slot, directory.link(slot).0);
         }
     }
@@ -314,6 +314,10 @@ impl WorkerContext<'_> {
         let link = self.state.remotes.as_mut().and_then(|remotes| remotes.links.get_mut(usize::from(slot)));
         link.into_iter().for_each(|link| link.epoch = epoch);
         self.go_on();
+    }
+
+    fn links_in_use(&self) -> LinkSet {
+        self.state.remotes.as_ref().map_or_else(LinkSet::default, |remotes| remotes.in_use())
     }
 
     fn link_epoch(&self, slot: u8) -> u32 {
@@ -334,10 +338,7 @@ impl WorkerContext<'_> {
         let shared = self.shared;
         let Some(directory) = shared.directory() else { return };
         let hash = shared.clients.names().hash(name);
-        let mut links = directory.interest(hash);
-        while links != 0 {
-            let slot = links.trailing_zeros() as u8;
-            links &= links - 1;
+        for slot in directory.interest(hash).iter() {
             self.end_old(slot);
             let held = Held {
                 sender: NOBODY,
@@ -392,7 +393,7 @@ impl WorkerContext<'_> {
 
     /// Ends all messages under way, because the worker ends.
     pub(in crate::router) fn end_links(&mut self, reason: Failed) {
-        for slot in 0..MAX_LINKS as u8 {
+        for slot in self.links_in_use().iter() {
             while let Some(epoch) = self.state.remotes.as_ref().and_then(|remotes| remotes.oldest_epoch(slot))
             {
                 self.end_link(slot, epoch, reason);

@@ -4,7 +4,7 @@
 //! Used by `remote`, which hands messages over and ends them, and by `state`.
 
 use crate::clients::{ClientId, NameHash};
-use crate::router::elsewhere::{Elsewhere, GatewayOptions, MAX_LINKS};
+use crate::router::elsewhere::{Elsewhere, GatewayOptions, LinkSet, MAX_LINKS};
 use crate::router::worker::blocks::Blocks;
 use crate::router::worker::handled::NOBODY;
 use crate::router::worker::hold::Held;
@@ -87,6 +87,8 @@ pub(in crate::router) struct Remotes {
     blocks: Blocks,
     block_bytes: u64,
     pub(in crate::router) links: Box<[Link]>,
+    /// The links with messages under way.
+    in_use: LinkSet,
     /// Names whose messages are all answered, and for which others are held.
     pub(in crate::router) answered: Vec<NameHash>,
     names: HashMap<u64, Unanswered, BuildHasherDefault<AsIs>>,
@@ -106,6 +108,7 @@ impl Remotes {
             blocks: Blocks::new(bytes, messages),
             block_bytes: 0,
             links: vec![NO_LINK; MAX_LINKS].into(),
+            in_use: LinkSet::default(),
             names: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
             of_sender: vec![0; clients].into(),
             count: 0,
@@ -154,7 +157,10 @@ impl Remotes {
         };
         match self.messages.get_mut(link.last) {
             Some(last) => last.next = place,
-            None => link.first = place,
+            None => {
+                link.first = place;
+                self.in_use.insert(slot as u8);
+            }
         }
         link.last = place;
         link.count += 1;
@@ -180,6 +186,7 @@ impl Remotes {
         link.first = message.next;
         if link.first == END {
             link.last = END;
+            self.in_use.remove(slot);
         }
         link.count -= 1;
         link.bytes -= u64::from(sent.length);
@@ -213,6 +220,11 @@ impl Remotes {
     pub(in crate::router) fn oldest_epoch(&self, slot: u8) -> Option<u32> {
         let first = self.links.get(usize::from(slot))?.first;
         self.messages.get(first).map(|sent| sent.epoch)
+    }
+
+    /// The links with messages under way.
+    pub(in crate::router) fn in_use(&self) -> LinkSet {
+        self.in_use
     }
 
     /// The message that was pushed last on a link.
