@@ -1,8 +1,9 @@
 //! The two ends of one direction of a link, without I/O and without a clock: every call is told the time.
 //!
 //! The sender numbers the records. The receiver acknowledges all below a number and lists the ones among them that it
-//! rejected. A record is never sent twice. What does not arrive in order is lost, and the receiver says so; an epoch whose
-//! acknowledgements do not advance for [`LOST_AFTER`] is lost as a whole.
+//! rejected. A record is never sent twice. What does not arrive in order is lost, and the receiver says so. An epoch of which
+//! nothing is heard for [`LOST_AFTER`] is lost as a whole, and so is one that is heard but does not advance for
+//! [`STUCK_AFTER`].
 
 pub mod receiver;
 pub mod sender;
@@ -12,8 +13,11 @@ use std::time::Duration;
 /// The time since some fixed moment.
 pub type Moment = Duration;
 
-/// Without progress for this long, a link is lost.
+/// Without any acknowledgement for this long, a link is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(3);
+/// A link whose acknowledgements come, but say nothing new although messages are in flight, is lost after this time. A worker
+/// that is inside a handler at the other machine holds them back. The end gives every message an outcome.
+pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// The time between two hellos.
 pub const HELLO_EVERY: Duration = Duration::from_millis(250);
 /// A sender that waits for an acknowledgement asks for it this often.

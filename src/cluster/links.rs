@@ -77,7 +77,7 @@ impl Links {
     }
 
     fn in_slot(&mut self, slot: u8) -> Option<&mut Peer> {
-        let incarnation = self.slots.get(usize::from(slot))?
+        let incarnation = (*self.slots.get(usize::from(slot))?)?;
         self.peers.get_mut(&incarnation)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES};
+use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES, STUCK_AFTER};
 use crate::cluster::seam::Reject;
 use crate::cluster::wire::{Acknowledgement, Kind, MAX_RECORDS, Position, RECORD_BYTES, Record, Records};
 use crate::error::Failed;
@@ -69,7 +69,10 @@ pub struct Sender {
     /// The first sequence that no frame has taken.
     unsent: u64,
     settled: Vec<Settled>,
+    /// When an acknowledgement has settled something, or nothing was in flight.
     progress: Moment,
+    /// When the last acknowledgement came, or when the first message after an idle time was pushed.
+    heard: Moment,
     asked: Option<Moment>,
     timed: Option<(u64, Moment)>,
     round_trip: Option<Duration>,
@@ -91,6 +94,7 @@ impl Sender {
             unsent: 0,
             settled: Vec::new(),
             progress: now,
+            heard: now,
             asked: None,
             timed: None,
             round_trip: None,
@@ -156,7 +160,7 @@ impl Sender {
             self.refused.push_back(next);
         }
         if self.workers.is_empty() {
-            self.progress = now;
+            (self.progress, self.heard) = (now, now);
         }
         self.workers.push_back(u16::try_from(worker).unwrap_or(u16::MAX));
     }
@@ -213,8 +217,9 @@ impl Sender {
         if next >= SEQUENCES || (!is_waiting && next >= SEQUENCES - NEARLY_OUT) {
             return Due::Lost;
         }
-        let silent = now.saturating_sub(self.progress);
-        if silent >= if is_waiting { LOST_AFTER } else { LOST_AFTER + IDLE_PROBE_EVERY } {
+        let (silent, stuck) = (now.saturating_sub(self.heard), now.saturating_sub(self.progress));
+        let patience = if is_waiting { LOST_AFTER } else { LOST_AFTER + IDLE_PROBE_EVERY };
+        if silent >= patience || (is_waiting && stuck >= STUCK_AFTER) {
             return Due::Lost;
         }
         let every = if is_waiting { PROBE_EVERY } else { IDLE_PROBE_EVERY };
@@ -243,9 +248,10 @@ impl Sender {
         }
         if !self.is_up {
             self.is_up = true;
-            self.progress = now;
+            (self.progress, self.heard) = (now, now);
             return Heard::Up;
         }
+        self.heard = now;
         if let Some((sequence, sent)) = self.timed
             && acknowledgement.upto >= sequence
         {

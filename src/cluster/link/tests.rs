@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::receiver::{Place, Receiver, Recipient, Taken, WRITING};
 use super::sender::{Due, Heard, Limits, Sender};
-use super::{LOST_AFTER, MAX_WINDOW, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES};
+use super::{LOST_AFTER, MAX_WINDOW, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES, STUCK_AFTER};
 use crate::cluster::seam::{DeliverError, Incoming, Reject};
 use crate::cluster::wire::{self, Acknowledgement, Kind, Position, Record};
 use crate::error::Failed;
@@ -163,7 +163,7 @@ fn an_acknowledgement_of_what_was_not_sent_is_ignored() {
 }
 
 #[test]
-fn a_link_without_progress_is_lost_after_three_seconds() {
+fn a_silent_link_is_lost_after_three_seconds() {
     let mut sender = up(1);
     sender.push(0, &record("ben", "x"), Duration::from_secs(1));
     assert!(sender.take_frame(Duration::from_secs(1)).is_some());
@@ -173,6 +173,31 @@ fn a_link_without_progress_is_lost_after_three_seconds() {
     assert_eq!(sender.due(Duration::from_secs(1) + LOST_AFTER), Due::Lost);
     sender.restart(2, Duration::from_secs(5));
     assert_eq!((sender.in_flight(), sender.is_up(), sender.epoch()), (0, false, 2));
+}
+
+#[test]
+fn a_link_that_is_heard_waits_for_a_stuck_message_but_not_for_ever() {
+    let mut sender = up(1);
+    for text in ["x", "y"] {
+        sender.push(0, &record("ben", text), Duration::from_secs(10));
+    }
+    assert!(sender.take_frame(Duration::from_secs(10)).is_some());
+    // The first one is inside a worker that does not come back.
+    let nothing_new = Acknowledgement { epoch: 1, upto: 0, rejects: Vec::new() };
+    let last = 10 + STUCK_AFTER.as_secs();
+    for now in (10..last).map(Duration::from_secs) {
+        assert_ne!(sender.due(now), Due::Lost, "{now:?}");
+        sender.acknowledged(&nothing_new, now);
+    }
+    assert_eq!(sender.in_flight(), 2);
+    assert_eq!(sender.due(Duration::from_secs(last)), Due::Lost);
+    // Silence is a loss after three seconds also then.
+    let mut sender = up(1);
+    sender.push(0, &record("ben", "x"), Duration::from_secs(10));
+    assert!(sender.take_frame(Duration::from_secs(10)).is_some());
+    sender.acknowledged(&nothing_new, Duration::from_secs(12));
+    assert_ne!(sender.due(Duration::from_secs(14)), Due::Lost);
+    assert_eq!(sender.due(Duration::from_secs(12) + LOST_AFTER), Due::Lost);
 }
 
 #[test]
