@@ -649,6 +649,35 @@ fn an_opening_that_fails_gives_the_place_back() {
 }
 
 #[test]
+fn what_a_replaced_client_leaves_is_counted_as_replaced() {
+    let (mut a, _) = two();
+    let (ann, ben) = (a.connect("ann"), a.connect("ben"));
+    for number in 1..=3 {
+        a.offer(ann, "ben", number);
+    }
+    a.turn();
+    a.port.poll_each(usize::MAX, |_| ()).unwrap(); // Handed out, and not written.
+    a.gateway.replaced("ben");
+    a.gateway.replaced("nobody");
+    a.port.disconnect(ben).unwrap();
+    a.turn();
+    a.events();
+    let all = a.bench.router.stats().accounting;
+    assert_eq!(all.unacknowledged_reasons.counted(), [("replaced", 3)]);
+    // The next client of the slot begins anew.
+    let ben = a.connect("ben");
+    a.offer(ann, "ben", 4);
+    a.turn();
+    a.port.poll_each(usize::MAX, |_| ()).unwrap();
+    a.port.disconnect(ben).unwrap();
+    a.turn();
+    a.events();
+    let all = a.bench.router.stats().accounting;
+    assert_eq!(all.unacknowledged_reasons.counted(), [("closed", 1), ("replaced", 3)]);
+    a.accounts();
+}
+
+#[test]
 fn the_end_of_gateway_or_router_ends_what_is_under_way() {
     let (mut a, _) = two();
     let ann = a.connect("ann");

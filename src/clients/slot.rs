@@ -27,6 +27,7 @@
 
 use super::list::UNLISTED;
 use super::{ClientLine, ClientMessage, Credit, CreditPolicy, MAX_NAME_BYTES, NewClient, Outstanding};
+use crate::error::Unacknowledged;
 use crate::sync::{AcqRel, Acquire, AtomicU32, AtomicU64, Relaxed, Release, mutant, ordering, own_load};
 use crossbeam_utils::CachePadded;
 
@@ -59,6 +60,9 @@ const SEVERAL: u32 = 1 << 31;
 const LANE: u32 = 1 << 30;
 /// The home worker has taken the disconnect of a lane's client, and takes no message behind it.
 const LEFT: u32 = 1 << 29;
+
+/// The same client has connected again, and this connection is to be closed.
+const REPLACED: u32 = 1 << 15;
 
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -105,7 +109,7 @@ struct PortLine {
     /// See [`SlotState`].
     state: AtomicU64,
     labels: AtomicU32,
-    /// Bits 0 to 7: the length of the name. Bits 8 to 15: the credit policy. Bits 16 to 31: 16 bits of the
+    /// Bits 0 to 7: the length of the name. Bits 8 to 14: the credit policy. Bit 15: [`REPLACED`]. Bits 16 to 31: 16 bits of the
     /// name's hash.
     name_and_policy: AtomicU32,
 }
@@ -352,7 +356,21 @@ impl ClientSlot {
     /// harm, because closing a client compares the generation.
     pub(crate) fn policy(&self) -> CreditPolicy {
         // Relaxed: see `open`.
-        CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 8 & 0xff))
+        CreditPolicy::from_number(u64::from(self.port_line.name_and_policy.load(Relaxed) >> 8 & 0x7f))
+    }
+
+    /// Notes that the same client has connected again.
+    pub(crate) fn set_replaced(&self, generation: u32) {
+        if self.state().generation == generation {
+            // Relaxed: the reason of a count. If the slot has a new client meanwhile, its count has a wrong reason.
+            self.port_line.name_and_policy.fetch_or(REPLACED, Relaxed);
+        }
+    }
+
+    /// Why what the client has not acknowledged stays so once it is closed.
+    pub(crate) fn unacknowledged(&self) -> Unacknowledged {
+        let word = self.port_line.name_and_policy.load(Relaxed); // Relaxed: see `set_replaced`.
+        if word & REPLACED == 0 { Unacknowledged::Closed } else { Unacknowledged::Replaced }
     }
 
     /// The token: the host's value for this client.

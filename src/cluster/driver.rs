@@ -327,7 +327,12 @@ impl<H: Host> Driver<H> {
                         reply(result);
                     }
                 }
-                Told::Lost(name, claim, reason) => self.host.lost(&name, claim, reason),
+                Told::Lost(name, claim, reason) => {
+                    if reason == LostReason::Replaced {
+                        self.gateway.replaced(&name);
+                    }
+                    self.host.lost(&name, claim, reason);
+                }
             }
         }
         for change in self.directory.changes() {

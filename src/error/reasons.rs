@@ -168,8 +168,8 @@ reasons! {
         /// The link to the recipient's machine was lost before that machine acknowledged the message. It may have been
         /// delivered.
         LinkLost = "link_lost",
-        /// The recipient has moved to another machine, and earlier messages to its old one are not acknowledged yet. The
-        /// message's type is not held.
+        /// The recipient has moved to another machine, and its old one has not acknowledged earlier messages: not within a
+        /// second, or the message's type is not held.
         Moved = "moved",
     }
 }
@@ -182,6 +182,9 @@ reasons! {
         Closed = "closed",
         /// The client's port was released.
         PortGone = "port_gone",
+        /// The client's connection is closed, because the same client has connected again: here or, in a cluster, to another
+        /// machine.
+        Replaced = "replaced",
     }
 }
 

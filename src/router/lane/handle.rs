@@ -5,7 +5,7 @@
 
 use super::rings::LaneRings;
 use super::settle::settle_lane;
-use crate::clients::{ClientId, CreditPolicy, KeptFigures, NewClient, Phase, RoomId};
+use crate::clients::{ClientId, ClientSlot, CreditPolicy, KeptFigures, NewClient, Phase, RoomId};
 use crate::config::{Balance, Key};
 use crate::error::{
     ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError, Unacknowledged,
@@ -286,12 +286,13 @@ impl Lane {
         if reserved || slot.is_listed_as_closed() {
             return None;
         }
-        Some(self.end(client, Unacknowledged::Closed))
+        Some(self.end(client))
     }
 
     /// Ends a client for which no worker writes anything any more.
-    fn end(&self, client: ClientId, reason: Unacknowledged) -> Result<(), StaleClient> {
+    fn end(&self, client: ClientId) -> Result<(), StaleClient> {
         let shared = &self.shared;
+        let reason = shared.clients.get(client).map_or(Unacknowledged::Closed, ClientSlot::unacknowledged);
         if shared.clients.begin_close(client) {
             shared.rooms.leave_all(client);
         }
@@ -306,7 +307,7 @@ impl Lane {
         for (worker, one) in self.pairs.iter().enumerate() {
             if self.has_left(worker) {
                 for client in one.rings.take_read(&one.pair.egress) {
-                    let _ = self.end(client, Unacknowledged::Closed); // The host may have ended it already.
+                    let _ = self.end(client); // The host may have ended it already.
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! Used by `walk`, which finds these events first, and by `poll` and `handle`.
 
 use crate::clients::{ClientId, ClientSlot, END, KeptFigures, Phase, Stack, UNLISTED};
-use crate::error::{CloseReason, Unacknowledged, Undeliverable};
+use crate::error::{CloseReason, Undeliverable};
 use crate::ring::record::delivery_kind;
 use crate::router::notice::Notice;
 use crate::router::port::event::Event;
@@ -124,6 +124,7 @@ impl PollHalf {
         let slot = shared.clients.slot(client.index())?;
         let token = slot.token();
         let figures = shared.clients.keep_figures(client, shared.controls.now());
+        let reason = slot.unacknowledged();
         let forgiven = shared.clients.end_close(client);
         // Release: pairs with the Acquire in `ClientSlot::is_unused`.
         slot.port_link.store(UNLISTED, Release);
@@ -132,7 +133,7 @@ impl PollHalf {
             return None;
         };
         let shard = &shared.ports[self.index].poll;
-        forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
+        forgive(shard, &mut self.writer, forgiven, reason);
         shard.consumed.add(&mut self.writer, 1);
         Some(Closing::Closed { client, token, figures })
     }

@@ -12,7 +12,9 @@ use crate::ring::record::{
     DeliveryHeader, IngressHeader, delivery_flag, delivery_kind, ingress_flag, ingress_kind,
 };
 use crate::router::crossing::{Answer, Head};
-use crate::router::elsewhere::{Directory, Elsewhere, GatewayOptions, Incoming, LinkId, LinkSet, MAX_LINKS, Reject};
+use crate::router::elsewhere::{
+    Directory, Elsewhere, GatewayOptions, Incoming, LinkId, LinkSet, MAX_LINKS, Reject,
+};
 use crate::router::notice::Notice;
 use crate::router::port::closings::Closing;
 use crate::router::port::handle::Port;
@@ -194,6 +196,16 @@ impl Gateway {
     /// at the first one. `None` for nothing. Takes the lock of the rooms.
     pub fn room_changes(&mut self) -> Option<RoomChanges> {
         self.shared().rooms.changes()
+    }
+
+    /// Notes that the client of this name has connected again, to another machine or here. What it leaves unacknowledged is
+    /// counted as replaced once the host has disconnected it.
+    pub fn replaced(&self, name: &str) {
+        let clients = &self.shared().clients;
+        let client = clients.find(self.hash(name), name.as_bytes());
+        if let Some((client, slot)) = client.and_then(|client| Some((client, clients.get(client)?))) {
+            slot.set_replaced(client.generation());
+        }
     }
 
     /// Whether a client of this name is connected here.

@@ -4,7 +4,7 @@
 //! Used by `batch`, which lends the events. `poll` has the state that stays from poll to poll.
 
 use crate::clients::{ClientId, Phase};
-use crate::error::{CloseReason, Closed, Unacknowledged, Undeliverable};
+use crate::error::{CloseReason, Closed, Undeliverable};
 use crate::ring::record::{DELIVERY_BYTES, DeliveryHeader, delivery_flag, delivery_kind};
 use crate::ring::{Corrupt, Record};
 use crate::router::pair::{give_back_one, holds_credit, payload_bytes};
@@ -176,8 +176,9 @@ impl PollHalf {
             delivery_kind::CLOSE => slot.credit.end_close_delivery(client.generation()),
             delivery_kind::CLIENT_CLOSED => {
                 let figures = shared.clients.keep_figures(client, shared.controls.now());
+                let reason = slot.unacknowledged();
                 let forgiven = shared.clients.end_close(client).unwrap_or(0);
-                forgive(shard, &mut self.writer, forgiven, Unacknowledged::Closed);
+                forgive(shard, &mut self.writer, forgiven, reason);
                 return Step::Event(Found::Closing(Closing::Closed { client, token, figures }));
             }
             _ => {}
