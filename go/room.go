@@ -23,7 +23,8 @@ func (l *Lane) Room(id RoomID) (*Room, error) {
 func (r *Room) ID() RoomID { return r.id }
 
 // Send sends a message of the program to all members. The bytes are copied and delivered unread, in the order of the sends
-// to this room. It never waits. If nobody gets the message, the lane hands out an event of the kind send failed.
+// to this room. It never waits. In a cluster the members on other machines get it too. If nobody gets the message, the lane
+// hands out an event of the kind send failed.
 //
 // Errors as for [Client.Submit].
 func (r *Room) Send(message []byte, options SendOptions) error {

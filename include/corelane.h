@@ -2115,9 +2115,11 @@ int32_t corelane_request_send(struct corelane_request request,
                               size_t length,
                               uint32_t *out_reason);
 
-// Sends bytes to the client with this name, if it is connected. The bytes are not held.
+// Sends bytes to the client with this name, if it is connected here or on another machine of the cluster. The bytes are not
+// held. CORELANE_OK for a client on another machine means that they are on their way there.
 //
-// Inside a handler. Does not block. As `corelane_request_send`, and CORELANE_INVALID (not UTF-8).
+// Inside a handler. Does not block. As `corelane_request_send`, and CORELANE_INVALID (not UTF-8). For another machine the
+// reason may also be link_full, link_down or moved.
 int32_t corelane_request_send_to_name(struct corelane_request request,
                                       const char *name,
                                       size_t name_length,
@@ -2356,7 +2358,8 @@ int32_t corelane_port_send(struct corelane_port port,
                            uint64_t correlation);
 
 // Sends a message of the host to all members of a room, as `corelane_port_send`. Each member gets it on its own credit. A
-// member that cannot get it costs only its own delivery: this port gets a CORELANE_EVENT_SEND_FAILED for it. Does not block.
+// member that cannot get it costs only its own delivery: this port gets a CORELANE_EVENT_SEND_FAILED for it. In a cluster the
+// members on other machines get it too. Does not block.
 //
 // The port's owner, on a shared port any thread. As `corelane_port_send`; a room that is gone fails as unknown_room.
 int32_t corelane_port_send_to_room(struct corelane_port port,

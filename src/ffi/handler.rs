@@ -248,9 +248,11 @@ pub unsafe extern "C" fn corelane_request_send(
     })
 }
 
-/// Sends bytes to the client with this name, if it is connected. The bytes are not held.
+/// Sends bytes to the client with this name, if it is connected here or on another machine of the cluster. The bytes are not
+/// held. CORELANE_OK for a client on another machine means that they are on their way there.
 ///
-/// Inside a handler. Does not block. As `corelane_request_send`, and CORELANE_INVALID (not UTF-8).
+/// Inside a handler. Does not block. As `corelane_request_send`, and CORELANE_INVALID (not UTF-8). For another machine the
+/// reason may also be link_full, link_down or moved.
 ///
 /// # Safety
 /// `name` is a text; `bytes` points at `length` bytes; `out_reason` is NULL or points at room for a uint32_t.

@@ -294,7 +294,8 @@ pub unsafe extern "C" fn corelane_port_send(
 }
 
 /// Sends a message of the host to all members of a room, as `corelane_port_send`. Each member gets it on its own credit. A
-/// member that cannot get it costs only its own delivery: this port gets a CORELANE_EVENT_SEND_FAILED for it. Does not block.
+/// member that cannot get it costs only its own delivery: this port gets a CORELANE_EVENT_SEND_FAILED for it. In a cluster the
+/// members on other machines get it too. Does not block.
 ///
 /// The port's owner, on a shared port any thread. As `corelane_port_send`; a room that is gone fails as unknown_room.
 ///

@@ -461,22 +461,19 @@ impl World {
         let options = self.settings.gateway;
         for node in self.nodes.iter().flatten() {
             node.core.check();
-            let mut of_sender: HashMap<u64, u32> = HashMap::new();
+            let share = (options.link_messages / 16).max(1);
             for peer in node.peers.values() {
-                let mut of_worker = [0; 2];
-                for (worker, number, is_room) in &peer.sender.waiting {
+                let (mut of_sender, mut of_worker) = (HashMap::<u64, u32>::new(), [0; 2]);
+                for (worker, number, _) in &peer.sender.waiting {
                     of_worker[*worker] += 1;
-                    if !is_room {
-                        *of_sender.entry(self.ledger.of(*number).sender).or_default() += 1;
-                    }
+                    *of_sender.entry(self.ledger.of(*number).sender).or_default() += 1;
                 }
+                assert!(of_sender.values().all(|count| *count <= share), "more than a sender's part");
                 assert!(
                     of_worker.iter().all(|count| *count <= options.link_messages),
                     "more than a link's messages"
                 );
             }
-            let share = (options.link_messages / 16).max(1);
-            assert!(of_sender.values().all(|count| *count <= share), "more than a sender's part");
         }
     }
 
@@ -576,11 +573,8 @@ impl Node {
         if has {
             all.push(incarnation);
         }
-        let links: LinkSet = all
-            .iter()
-            .filter_map(|one| self.peers.get(one))
-            .map(|peer| peer.link.slot)
-            .collect();
+        let links: LinkSet =
+            all.iter().filter_map(|one| self.peers.get(one)).map(|peer| peer.link.slot).collect();
         assert!(self.core.gateway.set_interest(room, links));
     }
 

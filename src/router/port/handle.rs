@@ -334,7 +334,8 @@ impl Port {
     /// credit; a member without credit, or with a full port, costs only its own delivery, which counts as undeliverable
     /// with the reason. The message counts under the protocol and application of one member. Sends to one room
     /// through one port arrive in order at each member; sends to the room and to its members singly have no order among
-    /// each other. If the room is gone when the worker handles the message, it fails as `unknown_room`.
+    /// each other. If the room is gone when the worker handles the message, it fails as `unknown_room`. In a cluster the
+    /// members on other machines get it too, if the room has a member here.
     ///
     /// # Errors
     /// As [`send`](Self::send), but not stale.

@@ -397,13 +397,20 @@ impl Worker {
 
     pub(super) fn flush_egress(&mut self) -> usize {
         let clients = &self.shared.clients;
-        self.state
-            .egress
-            .iter_mut()
-            .flatten()
-            .filter(|egress| egress.is_stalled())
-            .map(|e| e.flush(clients))
-            .sum()
+        let full =
+            self.state.remotes.as_ref().filter(|remotes| remotes.ring_full).map(|remotes| remotes.port);
+        let (mut work, mut has_room) = (0, false);
+        for (port, egress) in self.state.egress.iter_mut().enumerate() {
+            if let Some(egress) = egress.as_mut().filter(|egress| egress.is_stalled()) {
+                let moved = egress.flush(clients);
+                work += moved;
+                has_room |= moved > 0 && full == Some(port);
+            }
+        }
+        if has_room {
+            WorkerContext::new(&self.shared, &self.code, &mut self.state).ring_has_room();
+        }
+        work
     }
 
     /// Releases the records that were read, makes the emitted deliveries visible, and wakes the sleepers. One
@@ -522,7 +529,7 @@ impl Worker {
     /// tries again to move a backlog.
     pub(in crate::router) fn next_due(&self, now: u64) -> Option<Duration> {
         let stalled = self.state.egress.iter().flatten().any(EgressSender::is_stalled);
-        let expiry = self.state.holds.next_expiry().map(|due| {
+        let expiry = self.state.next_expiry().map(|due| {
             Duration::from_nanos(self.shared.clock.nanoseconds(now, due)) + Duration::from_micros(50)
         });
         stalled.then_some(BACKLOG_WAIT).into_iter().chain(expiry).min()
@@ -531,7 +538,7 @@ impl Worker {
     /// What ends a sleep without a signal: whether a backlog waits, and when the first held message expires.
     fn due(&self) -> (bool, u64) {
         let stalled = self.state.egress.iter().flatten().any(EgressSender::is_stalled);
-        (stalled, self.state.holds.next_expiry().unwrap_or(u64::MAX))
+        (stalled, self.state.next_expiry().unwrap_or(u64::MAX))
     }
 
     /// The keeper of a local worker is about to sleep until [`next_due`](Self::next_due).

@@ -29,7 +29,7 @@ impl WorkerContext<'_> {
             Some(to) if self.unanswered(hash).is_none() || mutant("link-flush-overtakes") => {
                 self.flush(hash, to);
             }
-            Some(_) => {}
+            Some(_) => self.wait_for_answers(hash),
             None => {
                 if let Some(at) = shared.elsewhere(hash) {
                     self.flush_elsewhere(hash, at);
@@ -87,6 +87,7 @@ impl WorkerContext<'_> {
     /// how many messages ended.
     pub(in crate::router) fn expire(&mut self, now: u64) -> usize {
         let before = self.state.holds.messages();
+        self.end_impatient(now);
         while let Some(hash) = self.state.holds.expired(now) {
             if !mutant("expiry-without-look") {
                 self.name_connected(hash);
@@ -139,7 +140,7 @@ impl WorkerContext<'_> {
     }
 
     /// Ends all messages held for a name.
-    fn end_all(&mut self, hash: NameHash, outcome: Outcome) {
+    pub(in crate::router) fn end_all(&mut self, hash: NameHash, outcome: Outcome) {
         while let Some((_, held)) = self.state.holds.message_after(hash, END) {
             self.state.tell = held.tell;
             self.end_first(hash, outcome);

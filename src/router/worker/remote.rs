@@ -9,7 +9,7 @@
 //! Used by `dispatch` (hands over), `held` (hands held messages over), `rooms`, `unusual` (answers), `pairs` and `cycle`
 //! (the end). The records go on to `port/gateway`.
 
-use crate::clients::NameHash;
+use crate::clients::{ClientId, NameHash};
 use crate::config::Key;
 use crate::envelope::Relayed;
 use crate::error::{Failed, Undeliverable};
@@ -27,6 +27,7 @@ use crate::router::worker::pool::END;
 use crate::router::worker::state::WorkerContext;
 use crate::router::worker::under_way::{Remotes, Sent};
 use crate::sync::{Relaxed, mutant};
+use std::time::Duration;
 
 /// So many names that wait for room are tried in vain after an answer.
 const TRIES: u32 = 16;
@@ -36,10 +37,15 @@ pub(in crate::router) struct Leaving<'a> {
     pub(in crate::router) hash: NameHash,
     pub(in crate::router) name: &'a [u8],
     pub(in crate::router) may_hold: bool,
-    pub(in crate::router) flags: u16,
-    /// Its sender's client does not move to another worker before the gateway has taken it.
-    pub(in crate::router) sender: u64,
+    /// The name is a room's.
+    pub(in crate::router) is_room: bool,
+    /// Its sender's client, or [`NOBODY`]. It does not move to another worker before the gateway has taken the message, which
+    /// uses its part of the link.
+    pub(in crate::router) sender: ClientId,
 }
+
+/// Messages to a name that has moved wait so long for the answers from its old place.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a message was not handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +65,21 @@ impl Stays {
             Self::Full => Failed::LinkFull,
             Self::Never(reason) => reason,
         }
+    }
+}
+
+/// What is kept of a copy that has ended here.
+fn copy_of(header: &DeliveryHeader, labels: SeriesIds, length: usize) -> Held {
+    Held {
+        sender: NOBODY,
+        stamp: header.stamp,
+        correlation: header.correlation,
+        labels,
+        started: header.stamp,
+        since: header.stamp,
+        bytes: length as u32,
+        port: 0,
+        tell: Tell::No,
     }
 }
 
@@ -82,6 +103,7 @@ impl WorkerContext<'_> {
     ) -> Handled {
         let shared = self.shared;
         let at = if is_here { None } else { shared.elsewhere(hash) };
+        let has_place = is_here || at.is_some();
         if let Some(at) = at {
             self.end_old(at.slot);
         }
@@ -92,7 +114,13 @@ impl WorkerContext<'_> {
         else {
             // Not known elsewhere, or to wait for the answers from its earlier place.
             return match (may_hold, unanswered) {
-                (true, _) => self.hold(call, (hash, name), relayed),
+                (true, earlier) => {
+                    let handled = self.hold(call, (hash, name), relayed);
+                    if earlier.is_some() && has_place {
+                        self.wait_for_answers(hash);
+                    }
+                    handled
+                }
                 (false, Some(_)) => failed(Failed::Moved),
                 (false, None) => failed(Failed::UnknownRecipient),
             };
@@ -106,7 +134,7 @@ impl WorkerContext<'_> {
             }
         }
         let held = self.held_of(call);
-        let leaving = Leaving { hash, name, may_hold, flags: 0, sender: held.sender.0 };
+        let leaving = Leaving { hash, name, may_hold, is_room: false, sender: held.sender };
         let handed = self.hand_over(&held, at, &leaving, relayed.len(), &|out: &mut [u8]| relayed.write(out));
         match handed {
             Ok(()) => {
@@ -117,6 +145,29 @@ impl WorkerContext<'_> {
             }
             Err(Stays::Down) if may_hold => self.hold(call, (hash, name), relayed),
             Err(stays) => failed(stays.failed()),
+        }
+    }
+
+    /// Messages for a name are held because its old place has not answered earlier ones. They wait for [`PATIENCE`] at most.
+    pub(in crate::router) fn wait_for_answers(&mut self, hash: NameHash) {
+        let until = self.shared.clock.raw().saturating_add(self.shared.clock.ticks(PATIENCE));
+        if let Some(remotes) = self.state.remotes.as_mut() {
+            remotes.wait_for_answers(hash, until);
+        }
+    }
+
+    /// Fails the messages for names whose old places have not answered in time.
+    pub(in crate::router) fn end_impatient(&mut self, now: u64) {
+        while let Some(hash) = self.state.remotes.as_mut().and_then(|remotes| remotes.impatient(now)) {
+            self.end_all(hash, Outcome::Failed(Failed::Moved));
+        }
+    }
+
+    /// The ring to the gateway has room again.
+    #[cold]
+    pub(in crate::router) fn ring_has_room(&mut self) {
+        if self.state.remotes.as_mut().is_some_and(|remotes| std::mem::take(&mut remotes.ring_full)) {
+            self.look_up_posted(u64::MAX);
         }
     }
 
@@ -151,6 +202,9 @@ impl WorkerContext<'_> {
         let gone = self.state.holds.gone_from(hash);
         let waits =
             earlier.is_some_and(|earlier| (earlier != at && !mutant("link-flush-moved")) || gone.is_some());
+        if waits && earlier != Some(at) {
+            self.wait_for_answers(hash);
+        }
         if waits || (gone == Some(at) && !mutant("link-gone-again")) {
             return;
         }
@@ -158,7 +212,7 @@ impl WorkerContext<'_> {
         let (name, length) = self.state.holds.name(hash);
         let name = name.get(..length).unwrap_or_default();
         while let Some(held) = self.state.holds.front(hash, &mut payload) {
-            let leaving = Leaving { hash, name, may_hold: true, flags: 0, sender: held.sender.0 };
+            let leaving = Leaving { hash, name, may_hold: true, is_room: false, sender: held.sender };
             let fill = |out: &mut [u8]| out.copy_from_slice(&payload);
             match self.hand_over(&held, at, &leaving, payload.len(), &fill) {
                 Ok(()) => {
@@ -217,12 +271,12 @@ impl WorkerContext<'_> {
         if kept as u64 > u64::from(directory.options.link_bytes) {
             return Err(Stays::Never(Failed::TooLarge));
         }
-        if !remotes.has_room(at.slot, held.sender, kept) {
+        if !remotes.has_room(at.slot, leaving.sender, kept) {
             return Err(Stays::Full);
         }
         let header = DeliveryHeader {
             kind: delivery_kind::ELSEWHERE,
-            flags: leaving.flags,
+            flags: if leaving.is_room { delivery_flag::ROOM } else { 0 },
             sender: held.sender.0,
             stamp: held.stamp,
             correlation: held.correlation,
@@ -253,9 +307,15 @@ impl WorkerContext<'_> {
             Rejected::PayloadsFull => Stays::Never(Failed::PayloadsFull),
             Rejected::TooLarge => Stays::Never(Failed::TooLarge),
             Rejected::Full => Stays::Full,
-        })?;
+        });
+        if waits == Err(Stays::Full)
+            && let Some(remotes) = self.state.remotes.as_mut()
+        {
+            remotes.ring_full = true;
+        }
+        let waits = waits?;
         self.shard().emitted.add(&mut self.state.writer, 1);
-        self.sent(leaving.sender, port, 1, waits);
+        self.sent(leaving.sender.0, port, 1, waits);
         let mut bytes = std::mem::take(&mut self.state.kept);
         bytes.clear();
         bytes.extend_from_slice(leaving.name);
@@ -268,6 +328,8 @@ impl WorkerContext<'_> {
             hash: leaving.hash,
             at,
             epoch,
+            part_of: leaving.sender,
+            is_room: leaving.is_room,
             may_hold: leaving.may_hold,
             name_length: name as u16,
             length: 0,
@@ -325,6 +387,32 @@ impl WorkerContext<'_> {
         link.map_or(0, |link| link.epoch)
     }
 
+    /// Sends what a handler has for a name to the machine where the name is. It ends here, whatever becomes of it there.
+    #[cold]
+    pub(in crate::router) fn send_elsewhere(
+        &mut self,
+        call: &HandlerCall<'_>,
+        (hash, name): (NameHash, &[u8]),
+        bytes: &[u8],
+    ) -> Result<(), Failed> {
+        let at = self.shared.elsewhere(hash).ok_or(Failed::UnknownRecipient)?;
+        self.end_old(at.slot);
+        if self.unanswered(hash).is_some_and(|earlier| earlier != at) {
+            return Err(Failed::Moved);
+        }
+        if self.state.holds.holds_for(hash) {
+            self.flush_elsewhere(hash, at);
+            if self.state.holds.holds_for(hash) {
+                let gone = self.state.holds.gone_from(hash) == Some(at);
+                return Err(if gone { Failed::UnknownRecipient } else { self.stays(at).failed() });
+            }
+        }
+        let held = copy_of(&call.delivery(), call.ids, bytes.len());
+        let leaving = Leaving { hash, name, may_hold: false, is_room: false, sender: call.client };
+        let fill = |out: &mut [u8]| out.copy_from_slice(bytes);
+        self.hand_over(&held, at, &leaving, bytes.len(), &fill).map_err(Stays::failed)
+    }
+
     /// Sends a room's message to the machines that have members of the room. It ends here, whatever becomes of it there.
     #[cold]
     pub(in crate::router) fn send_to_room_elsewhere(
@@ -340,19 +428,9 @@ impl WorkerContext<'_> {
         let hash = shared.clients.names().hash(name);
         for slot in directory.interest(hash).iter() {
             self.end_old(slot);
-            let held = Held {
-                sender: NOBODY,
-                stamp: header.stamp,
-                correlation: header.correlation,
-                labels: ids,
-                started: header.stamp,
-                since: header.stamp,
-                bytes: length as u32,
-                port: 0,
-                tell: Tell::No,
-            };
-            let (flags, sender) = (delivery_flag::ROOM, header.sender);
-            let leaving = Leaving { hash, name, may_hold: false, flags, sender };
+            let held = copy_of(header, ids, length);
+            let leaving =
+                Leaving { hash, name, may_hold: false, is_room: true, sender: ClientId(header.sender) };
             let at = Elsewhere { slot, revision: 0 };
             if self.hand_over(&held, at, &leaving, length, fill).is_err() {
                 self.shard().emitted.add(&mut self.state.writer, 1);

@@ -152,19 +152,23 @@ impl<'a> Request<'a> {
         self.at_home(|worker| result(worker.deliver_bytes(&delivery, to, bytes)))?
     }
 
-    /// Sends bytes to the client with this name, if it is connected. The bytes are not held.
+    /// Sends bytes to the client with this name, if it is connected here or on another machine of the cluster. The bytes are
+    /// not held. `Ok` for a client on another machine means that they are on their way there; what becomes of them there is
+    /// counted there.
     ///
     /// # Errors
-    /// [`Failed::UnknownRecipient`], [`Failed::FieldTooLong`], or as [`send_to`](Self::send_to).
+    /// [`Failed::UnknownRecipient`], [`Failed::FieldTooLong`], or as [`send_to`](Self::send_to). For another machine also
+    /// [`Failed::LinkFull`], [`Failed::LinkDown`] and [`Failed::Moved`].
     pub fn send_to_name(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failed> {
         if name.len() > MAX_NAME_BYTES {
             return Err(Failed::FieldTooLong);
         }
-        let (shared, delivery) = (self.shared, self.call.delivery());
+        let (shared, call) = (self.shared, self.call);
+        let delivery = call.delivery();
         self.at_home(|worker| {
             let hash = shared.clients.names().hash(name.as_bytes());
             let Some(to) = shared.clients.find(hash, name.as_bytes()) else {
-                return Err(Failed::UnknownRecipient);
+                return worker.send_elsewhere(call, (hash, name.as_bytes()), bytes);
             };
             if worker.unanswered(hash).is_some() {
                 // Earlier messages to this name are under way to another machine.

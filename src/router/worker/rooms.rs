@@ -6,7 +6,7 @@
 use crate::clients::{ClientId, Clients, MAX_NAME_BYTES, Members, NameBuffer, RoomId, RoomReader, Shortage};
 use crate::envelope::Text;
 use crate::error::{Failed, Undeliverable};
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, SeriesIds};
 use crate::ring::record::{DeliveryHeader, delivery_kind};
 use crate::router::pair::give_back_one;
 use crate::router::payload::{Payload, REFERENCE_BYTES};
@@ -59,10 +59,11 @@ impl WorkerContext<'_> {
         })
     }
 
-    /// Delivers a message of the host to all members of a room.
+    /// Delivers a message of the host to all members of a room. `ids`: also to those on other machines, counted so there.
     pub(in crate::router) fn send_to_room(
         &mut self,
         delivery: &DeliveryHeader,
+        ids: Option<SeriesIds>,
         room: RoomId,
         payload: &[u8],
     ) -> Outcome {
@@ -71,7 +72,14 @@ impl WorkerContext<'_> {
         let message = ToRoom { header: delivery, length: payload.len(), fill };
         self.with_reader(|worker, reader| match shared.rooms.get(reader, room) {
             None => Outcome::Failed(Failed::UnknownRoom),
-            Some(members) => worker.relay_to_members(members, &message),
+            Some(members) => {
+                let outcome = worker.relay_to_members(members, &message);
+                if let (Outcome::Ok, Some(ids)) = (outcome, ids) {
+                    let ToRoom { header, length, ref fill } = message;
+                    worker.send_to_room_elsewhere(header, ids, members.name(), length, fill);
+                }
+                outcome
+            }
         })
     }
 

@@ -74,7 +74,9 @@ impl WorkerContext<'_> {
             match payload {
                 Ok(payload) if is_room => {
                     self.state.room_send = Some((port, header.correlation));
-                    let outcome = self.send_to_room(&delivery, RoomId(header.recipient), payload);
+                    // What has come from another machine is not sent on.
+                    let ids = (!is_from_elsewhere).then_some(ids);
+                    let outcome = self.send_to_room(&delivery, ids, RoomId(header.recipient), payload);
                     self.state.room_send = None;
                     outcome
                 }

@@ -121,6 +121,12 @@ impl WorkerState {
         state
     }
 
+    /// When held messages expire next, or have waited for another machine's answers for too long.
+    pub(in crate::router) fn next_expiry(&self) -> Option<u64> {
+        let patience = self.remotes.as_ref().and_then(|remotes| remotes.next_patience());
+        self.holds.next_expiry().into_iter().chain(patience).min()
+    }
+
     /// Stops reading member lists: at the end of a cycle, and before host code runs.
     #[inline]
     pub(in crate::router) fn leave_rooms(&mut self) {

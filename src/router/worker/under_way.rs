@@ -10,12 +10,13 @@ use crate::router::worker::handled::NOBODY;
 use crate::router::worker::hold::Held;
 use crate::router::worker::pool::{END, Linked, Pool};
 use crate::sync::mutant;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Links together may have this many times what one may have under way.
 const LINKS_FULL: u64 = 4;
-/// One sender may have this part of a link's messages under way.
+/// One sender may have this part of a link's messages under way; of those of all links, the same part.
 const SENDERS_PART: u32 = 16;
 
 /// A message that is under way. Its name, and its payload if it may be held, are in blocks.
@@ -26,6 +27,10 @@ pub(in crate::router) struct Sent {
     pub(in crate::router) at: Elsewhere,
     /// The link's epoch when it was handed over.
     pub(in crate::router) epoch: u32,
+    /// The client whose part of the link it uses. [`NOBODY`]: the host's.
+    pub(in crate::router) part_of: ClientId,
+    /// It is for a room, whose copies keep no order with messages to names.
+    pub(in crate::router) is_room: bool,
     /// Its type may be held.
     pub(in crate::router) may_hold: bool,
     pub(in crate::router) name_length: u16,
@@ -57,6 +62,8 @@ const NO_LINK: Link = Link { epoch: 0, first: END, last: END, count: 0, bytes: 0
 struct Unanswered {
     at: Elsewhere,
     count: u32,
+    /// Until when later messages, for the name's new place, wait for the answers.
+    patience: Option<u64>,
 }
 
 /// The keys are hashes already.
@@ -89,14 +96,25 @@ pub(in crate::router) struct Remotes {
     pub(in crate::router) links: Box<[Link]>,
     /// The links with messages under way.
     in_use: LinkSet,
+    /// The ring to the gateway had no room. No answer need come then, so the worker looks again when the ring has room.
+    pub(in crate::router) ring_full: bool,
     /// Names whose messages are all answered, and for which others are held.
     pub(in crate::router) answered: Vec<NameHash>,
     names: HashMap<u64, Unanswered, BuildHasherDefault<AsIs>>,
-    /// By the sender's index.
+    /// The times until when messages wait for answers from their names' old places, in order. Some are over by an answer.
+    waits: VecDeque<(u64, NameHash)>,
+    /// By the sender's index, on all links.
     of_sender: Box<[u32]>,
+    /// By link and the sender's index.
+    of_part: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
     count: usize,
-    /// How many of them are room messages, which have ended here.
-    of_rooms: usize,
+    /// How many of them have ended here: copies for rooms, and what handlers have sent.
+    ended: usize,
+}
+
+fn part(slot: u8, sender: ClientId) -> u64 {
+    // The map uses the lowest and the highest bits. An odd factor keeps the keys apart and spreads both.
+    (u64::from(sender.index()) << 8 | u64::from(slot)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Remotes {
@@ -110,10 +128,13 @@ impl Remotes {
             links: vec![NO_LINK; MAX_LINKS].into(),
             in_use: LinkSet::default(),
             names: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
+            waits: VecDeque::new(),
             of_sender: vec![0; clients].into(),
+            of_part: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
             count: 0,
-            of_rooms: 0,
+            ended: 0,
             port: 0,
+            ring_full: false,
             answered: Vec::new(),
             options,
         }
@@ -126,21 +147,24 @@ impl Remotes {
 
     /// How many messages that have not ended are under way.
     pub(in crate::router) fn messages(&self) -> usize {
-        self.count - self.of_rooms
+        self.count - self.ended
     }
 
     pub(in crate::router) fn unanswered(&self, hash: NameHash) -> Option<Elsewhere> {
         if self.count == 0 { None } else { self.names.get(&hash.0).map(|one| one.at) }
     }
 
+    /// Whether a link has room for a message that uses a client's part of it, and this part has room.
     pub(in crate::router) fn has_room(&self, slot: u8, sender: ClientId, bytes: usize) -> bool {
         let Some(link) = self.links.get(usize::from(slot)) else { return false };
         let of_sender = self.of_sender.get(sender.index() as usize).copied().unwrap_or(0);
+        let of_part = self.of_part.get(&part(slot, sender)).copied().unwrap_or(0);
         let share = (self.options.link_messages / SENDERS_PART).max(1);
+        let has_part = of_part < share && u64::from(of_sender) < u64::from(share) * LINKS_FULL;
         let all = u64::from(self.options.link_messages) * LINKS_FULL;
         let all_bytes = u64::from(self.options.link_bytes) * LINKS_FULL;
         (link.count < self.options.link_messages || mutant("link-bounds"))
-            && (sender == NOBODY || of_sender < share || mutant("link-share"))
+            && (sender == NOBODY || has_part || mutant("link-share"))
             && (self.count as u64) < all
             && link.bytes + bytes as u64 <= u64::from(self.options.link_bytes)
             && self.block_bytes + bytes as u64 <= all_bytes
@@ -148,7 +172,9 @@ impl Remotes {
 
     /// Keeps a message; `kept` is its name and, if it may be held, its payload. `has_room` has returned true.
     pub(in crate::router) fn push(&mut self, sent: Sent, kept: &[u8]) {
-        let (slot, sender, hash, at) = (usize::from(sent.at.slot), sent.held.sender, sent.hash, sent.at);
+        let (slot, hash, at) = (usize::from(sent.at.slot), sent.hash, sent.at);
+        let (part_of, is_room) = (sent.part_of, sent.is_room);
+        let has_ended = sent.held.sender == NOBODY;
         let first_block = self.blocks.write(kept);
         let message = Sent { first_block, length: kept.len() as u32, next: END, ..sent };
         let (Some(place), Some(link)) = (self.messages.put(message), self.links.get_mut(slot)) else {
@@ -167,14 +193,16 @@ impl Remotes {
         link.bytes += kept.len() as u64;
         self.block_bytes += kept.len() as u64;
         self.count += 1;
-        if sender == NOBODY {
-            self.of_rooms += 1;
-            return; // A room's message, which nobody waits for.
+        self.ended += usize::from(has_ended);
+        if part_of != NOBODY {
+            if let Some(count) = self.of_sender.get_mut(part_of.index() as usize) {
+                *count += 1;
+            }
+            *self.of_part.entry(part(at.slot, part_of)).or_default() += 1;
         }
-        if let Some(count) = self.of_sender.get_mut(sender.index() as usize) {
-            *count += 1;
+        if !is_room {
+            self.names.entry(hash.0).or_insert(Unanswered { at, count: 0, patience: None }).count += 1;
         }
-        self.names.entry(hash.0).or_insert(Unanswered { at, count: 0 }).count += 1;
     }
 
     /// Takes the oldest message of a link, and its name and payload.
@@ -195,20 +223,57 @@ impl Remotes {
         self.messages.give_back(place);
         self.blocks.read(sent.first_block, sent.length as usize, kept);
         self.blocks.give_back(sent.first_block);
-        if sent.held.sender != NOBODY {
-            if let Some(count) = self.of_sender.get_mut(sent.held.sender.index() as usize) {
+        self.ended -= usize::from(sent.held.sender == NOBODY);
+        if sent.part_of != NOBODY {
+            if let Some(count) = self.of_sender.get_mut(sent.part_of.index() as usize) {
                 *count = count.saturating_sub(1);
             }
-            if let Some(unanswered) = self.names.get_mut(&sent.hash.0) {
-                unanswered.count -= 1;
-                if unanswered.count == 0 {
-                    self.names.remove(&sent.hash.0);
+            if let Entry::Occupied(mut entry) = self.of_part.entry(part(slot, sent.part_of)) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
                 }
             }
-        } else {
-            self.of_rooms -= 1;
+        }
+        if !sent.is_room
+            && let Some(unanswered) = self.names.get_mut(&sent.hash.0)
+        {
+            unanswered.count -= 1;
+            if unanswered.count == 0 {
+                self.names.remove(&sent.hash.0);
+            }
         }
         Some(sent)
+    }
+
+    /// Messages for a name wait for the answers from its old place, until `patience` at most.
+    pub(in crate::router) fn wait_for_answers(&mut self, hash: NameHash, patience: u64) {
+        // One entry per name at a time; those that are over are gone after their time. The bound is for names that move often.
+        if let Some(unanswered) = self.names.get_mut(&hash.0)
+            && unanswered.patience.is_none()
+            && self.waits.len() < self.options.link_messages as usize * LINKS_FULL as usize
+        {
+            unanswered.patience = Some(patience);
+            self.waits.push_back((patience, hash));
+        }
+    }
+
+    /// When the next wait for answers may be over.
+    pub(in crate::router) fn next_patience(&self) -> Option<u64> {
+        self.waits.front().map(|(patience, _)| *patience)
+    }
+
+    /// A name whose messages have waited for the answers from its old place for too long.
+    pub(in crate::router) fn impatient(&mut self, now: u64) -> Option<NameHash> {
+        while let Some((patience, hash)) = self.waits.pop_front_if(|(patience, _)| *patience <= now) {
+            if let Some(unanswered) = self.names.get_mut(&hash.0)
+                && unanswered.patience == Some(patience)
+            {
+                unanswered.patience = None;
+                return Some(hash);
+            }
+        }
+        None
     }
 
     /// Whether messages are under way to another gateway than `port`, or in another epoch of the link.
