@@ -167,7 +167,7 @@ impl WorkerContext<'_> {
     #[cold]
     pub(in crate::router) fn ring_has_room(&mut self) {
         if self.state.remotes.as_mut().is_some_and(|remotes| std::mem::take(&mut remotes.ring_full)) {
-            self.look_up_posted(u64::MAX);
+            self.go_on();
         }
     }
 
