@@ -371,8 +371,7 @@ mod tests {
         let mut follow = |links: &mut Links, directory: &mut Directory| {
             let changes = directory.changes();
             let subject = |machine: &str, _| machine.to_owned();
-            let change =
-                |change| links.change(change, (&mut gateway, directory), subject, Moment::ZERO);
+            let change = |change| links.change(change, (&mut gateway, directory), subject, Moment::ZERO);
             changes.into_iter().map(change).filter(Result::is_err).collect::<Vec<_>>()
         };
         directory.begin(false);

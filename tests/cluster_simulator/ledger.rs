@@ -61,11 +61,14 @@ fn trace(number: u64, what: &str, now: Duration) {
     }
 }
 
+/// By message: the recipient, and the first and last revision of its name.
+type Arrivals = BTreeMap<u64, (u64, (u64, u64))>;
+
 #[derive(Default)]
 pub struct Ledger {
     messages: Vec<Message>,
     /// By sender and name: the messages that have arrived, with the recipient and its revisions.
-    arrived: HashMap<(u64, &'static str), BTreeMap<u64, (u64, (u64, u64))>>,
+    arrived: HashMap<(u64, &'static str), Arrivals>,
     /// By sender, room and recipient: the last one.
     rooms: HashMap<(u64, &'static str, u64), u64>,
     /// When a client of a name was closed or died last.

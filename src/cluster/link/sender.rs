@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES, STUCK_AFTER};
+use super::{
+    HELLO_EVERY, IDLE_PROBE_EVERY, LOST_AFTER, Moment, NEARLY_OUT, PROBE_EVERY, SEQUENCES, STUCK_AFTER,
+};
 use crate::cluster::seam::Reject;
 use crate::cluster::wire::{Acknowledgement, Kind, MAX_RECORDS, Position, RECORD_BYTES, Record, Records};
 use crate::error::Failed;
