@@ -66,57 +66,6 @@ type Lost struct {
 	Reason LostReason
 }
 
-// ClusterStatus is how a machine stands in its cluster.
-type ClusterStatus struct {
-	Cluster     string `json:"cluster"`
-	Machine     string `json:"machine"`
-	Incarnation string `json:"incarnation"`
-	// State is starting, joined, fenced, draining or stopped.
-	State     string `json:"state"`
-	Connected bool   `json:"connected"`
-	Synced    bool   `json:"synced"`
-	// Alerts are cluster_unavailable, fenced and machines_left_out, if they hold.
-	Alerts       []string `json:"alerts"`
-	Fences       uint64   `json:"fences"`
-	FencedMs     uint64   `json:"fenced_ms"`
-	NamesOwned   uint64   `json:"names_owned"`
-	NamesKnown   uint64   `json:"names_known"`
-	NamesLeftOut uint64   `json:"names_left_out"`
-	// MachinesLeftOut counts the machines that live and have no link from this one.
-	MachinesLeftOut uint64           `json:"machines_left_out"`
-	ClaimsInFlight  uint64           `json:"claims_in_flight"`
-	DirectoryLag    uint64           `json:"directory_lag"`
-	FramesDropped   uint64           `json:"frames_dropped"`
-	Machines        []ClusterMachine `json:"machines"`
-	Links           []ClusterLink    `json:"links"`
-}
-
-// ClusterMachine is a machine that lives.
-type ClusterMachine struct {
-	Machine     string `json:"machine"`
-	Incarnation string `json:"incarnation"`
-	Draining    bool   `json:"draining"`
-}
-
-// ClusterLink is the link to another machine, in both directions.
-type ClusterLink struct {
-	Machine         string `json:"machine"`
-	Incarnation     string `json:"incarnation"`
-	Up              bool   `json:"up"`
-	InFlight        uint64 `json:"in_flight"`
-	RoundTripUs     uint64 `json:"round_trip_us"`
-	Sent            uint64 `json:"sent"`
-	Delivered       uint64 `json:"delivered"`
-	Gone            uint64 `json:"gone"`
-	Lost            uint64 `json:"lost"`
-	Rejected        uint64 `json:"rejected"`
-	Losses          uint64 `json:"losses"`
-	Received        uint64 `json:"received"`
-	ReceiveLost     uint64 `json:"receive_lost"`
-	Stale           uint64 `json:"stale"`
-	ReceiveRejected uint64 `json:"receive_rejected"`
-}
-
 // clusterEvent is corelane_cluster_event.
 type clusterEvent struct {
 	correlation uint64

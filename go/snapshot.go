@@ -11,6 +11,8 @@ type Snapshot struct {
 	Applications []SeriesFigures `json:"applications"`
 	// The clients with the largest figures. Null while `detailed_stats` or `enable_metrics` is off.
 	Clients *ClientsFigures `json:"clients"`
+	// The router's part in a cluster: this machine, and its links to the others. Null without a cluster. Never reset.
+	Cluster *ClusterStatus `json:"cluster"`
 	// Connections.
 	Connections ConnectionFigures `json:"connections"`
 	// The host's own metrics. Never reset.
@@ -39,8 +41,8 @@ type Snapshot struct {
 	SinceMilliseconds uint64 `json:"since_milliseconds"`
 	// The latest slow messages. Null while `enable_metrics` is off.
 	SlowMessages *SlowFigures `json:"slow_messages"`
-	// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports`, `exporters` and
-	// `system`. For a router's monitor, the router's start.
+	// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports`, `cluster`,
+	// `exporters` and `system`. For a router's monitor, the router's start.
 	StartedMilliseconds uint64 `json:"started_milliseconds"`
 	// The process and the machine at the last look. Null before the first look.
 	System *SystemStats `json:"system"`
@@ -272,6 +274,49 @@ type ClientsFigures struct {
 	Tracked uint64 `json:"tracked"`
 }
 
+// ClusterStatus: how a machine stands in its cluster.
+type ClusterStatus struct {
+	// Claims without an answer yet.
+	ClaimsInFlight uint64 `json:"claims_in_flight"`
+	// The cluster's name.
+	Cluster string `json:"cluster"`
+	// Whether NATS is connected.
+	Connected bool `json:"connected"`
+	// Revisions that the bucket has and this machine's directory has not.
+	DirectoryLag uint64 `json:"directory_lag"`
+	// This machine could not renew its lease: it owns no names. The monitor's rule `fenced` is about it.
+	Fenced bool `json:"fenced"`
+	// For how long, in milliseconds, the present time included.
+	FencedMs uint64 `json:"fenced_ms"`
+	// How often this machine has been fenced.
+	Fences uint64 `json:"fences"`
+	// Bytes from the cluster that were no frames, and frames of machines that do not live.
+	FramesDropped uint64 `json:"frames_dropped"`
+	// This machine's incarnation, in hexadecimal. It changes after a fence.
+	Incarnation string `json:"incarnation"`
+	// The links to the other ones.
+	Links []LinkStatus `json:"links"`
+	// This machine's name.
+	Machine string `json:"machine"`
+	// The machines that live, this one included.
+	Machines []MachineStatus `json:"machines"`
+	// All names of the cluster, as this machine knows them.
+	NamesKnown uint64 `json:"names_known"`
+	// Names that had no room in the directory.
+	NamesLeftOut uint64 `json:"names_left_out"`
+	// Names that clients of this machine own or claim.
+	NamesOwned uint64 `json:"names_owned"`
+	// What NATS did last not do or not permit, and what to change. Null if all is well.
+	Problem *string `json:"problem"`
+	// `starting`, `joined`, `fenced`, `draining` or `stopped`.
+	State string `json:"state"`
+	// Whether the directory is complete.
+	Synced bool `json:"synced"`
+	// NATS or its bucket does not answer, or refuses what this machine needs: no names can be claimed, or other machines
+	// cannot be reached. The monitor's rule `cluster_unavailable` is about it.
+	Unavailable bool `json:"unavailable"`
+}
+
 // ConnectionFigures: connections.
 type ConnectionFigures struct {
 	// Connections that are open at present, regardless of resets.
@@ -460,6 +505,40 @@ type LatencyStats struct {
 	P999 *uint64 `json:"p999"`
 }
 
+// LinkStatus: the link to another machine, in both directions.
+type LinkStatus struct {
+	// Of these, those that it acknowledged as delivered.
+	Delivered uint64 `json:"delivered"`
+	// Those that came back because the recipient is not there.
+	Gone uint64 `json:"gone"`
+	// Messages to it without an acknowledgement.
+	InFlight uint64 `json:"in_flight"`
+	// Its incarnation, in hexadecimal.
+	Incarnation string `json:"incarnation"`
+	// How often the link was lost, with all that was in flight.
+	Losses uint64 `json:"losses"`
+	// Those that got lost between the machines.
+	Lost uint64 `json:"lost"`
+	// The other machine's name.
+	Machine string `json:"machine"`
+	// Messages of it that did not arrive in order.
+	ReceiveLost uint64 `json:"receive_lost"`
+	// Messages of it that were not delivered.
+	ReceiveRejected uint64 `json:"receive_rejected"`
+	// Messages of it that the router took.
+	Received uint64 `json:"received"`
+	// Those that it rejected for another reason.
+	Rejected uint64 `json:"rejected"`
+	// The time from a frame to its acknowledgement, measured last, in microseconds.
+	RoundTripUs uint64 `json:"round_trip_us"`
+	// Messages to it that were handed over.
+	Sent uint64 `json:"sent"`
+	// Frames of it that were dropped because they were late.
+	Stale uint64 `json:"stale"`
+	// Whether messages flow to it.
+	Up bool `json:"up"`
+}
+
 // LoadAverage: average number of threads that run or could run.
 type LoadAverage struct {
 	// Over about fifteen minutes.
@@ -480,6 +559,16 @@ type LoadStats struct {
 	QueueMessages uint64 `json:"queue_messages"`
 	// Share of the workers' time that they spent on messages, from 0 to 1. `None` if there are no workers.
 	WorkerPoolUse *float64 `json:"worker_pool_use"`
+}
+
+// MachineStatus: a machine that lives.
+type MachineStatus struct {
+	// It takes no clients any more.
+	Draining bool `json:"draining"`
+	// Its incarnation, in hexadecimal.
+	Incarnation string `json:"incarnation"`
+	// Its name.
+	Machine string `json:"machine"`
 }
 
 // MemoryStats: memory, in bytes.

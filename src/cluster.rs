@@ -47,21 +47,21 @@ mod options;
 #[doc(hidden)]
 pub mod peer;
 pub mod seam;
-mod status;
 mod tickets;
 pub mod wire;
 
+pub use crate::metrics::{ClusterStatus, LinkStatus, MachineStatus};
 pub use names::{ClaimError, LostReason};
 pub use options::ClusterOptions;
-pub use status::{ClusterStatus, LinkStatus, MachineStatus};
 
 use std::fmt;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::PortError;
+use crate::metrics::ClusterFigures;
 use crate::router::{GatewayOptions, Router};
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use driver::{Command, Host};
@@ -109,19 +109,23 @@ type OnLost = Box<dyn Fn(Lost) + Send>;
 
 /// What the handles and the thread share.
 struct Told {
-    status: Mutex<ClusterStatus>,
+    /// The router's monitor has them too.
+    figures: Arc<ClusterFigures>,
     on_lost: Mutex<Option<OnLost>>,
 }
 
 impl Host for Arc<Told> {
     fn lost(&self, name: &str, claim: u64, reason: LostReason) {
-        if let Some(on_lost) = &*lock(&self.on_lost) {
+        // Called outside of the lock, so that it may set another one. Only this thread calls it.
+        let taken = lock(&self.on_lost).take();
+        if let Some(on_lost) = taken {
             on_lost(Lost { name: name.to_owned(), claim, reason });
+            lock(&self.on_lost).get_or_insert(on_lost);
         }
     }
 
     fn status(&self, status: ClusterStatus) {
-        *lock(&self.status) = status;
+        self.figures.change(|figures| *figures = status);
     }
 }
 
@@ -130,11 +134,13 @@ struct Ending(Arc<Told>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let mut status = lock(&self.0.status);
-        if status.state != "stopped" {
-            status.state = "stopped";
-            status.alerts = vec!["cluster_unavailable"];
-        }
+        self.0.figures.change(|status| {
+            if status.state != "stopped" {
+                status.state = "stopped".into();
+                status.unavailable = true;
+                status.problem = Some("The cluster's thread has ended: its log says why.".to_owned());
+            }
+        });
     }
 }
 
@@ -145,6 +151,7 @@ struct Inner {
     waiting: Arc<AtomicU64>,
     is_draining: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: ThreadId,
 }
 
 /// A machine's part in a cluster. Clones are handles of the same one. It ends with [`stop`](Self::stop), or when the last
@@ -154,7 +161,7 @@ pub struct Cluster(Arc<Inner>);
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = lock(&self.0.told.status);
+        let status = self.0.told.figures.get();
         write!(formatter, "Cluster({}, {}, {})", status.cluster, status.machine, status.state)
     }
 }
@@ -182,11 +189,12 @@ impl Cluster {
         let status = ClusterStatus {
             cluster: options.cluster.clone(),
             machine: options.machine.clone(),
-            state: "starting",
-            alerts: vec!["cluster_unavailable"],
+            state: "starting".into(),
+            unavailable: true,
             ..ClusterStatus::default()
         };
-        let told = Arc::new(Told { status: Mutex::new(status), on_lost: Mutex::new(None) });
+        let told = Arc::new(Told { figures: Arc::default(), on_lost: Mutex::new(None) });
+        told.figures.change(|figures| *figures = status);
         let (commands, receiver) = mpsc::unbounded_channel();
         let (started, start) = std::sync::mpsc::sync_channel(1);
         let host = Arc::clone(&told);
@@ -203,6 +211,7 @@ impl Cluster {
                     Ok(nats) => nats,
                     Err(text) => return started.send(Err(StartError::Options(text))).unwrap_or(()),
                 };
+                gateway.show(&host.figures);
                 let _ = started.send(Ok(()));
                 if let Err(error) = driver::run(options, gateway, nats, receiver, host).await {
                     tracing::error!("the cluster's thread has ended: {error}");
@@ -224,6 +233,7 @@ impl Cluster {
             claims: AtomicU64::new(1),
             waiting: Arc::new(AtomicU64::new(0)),
             is_draining: AtomicBool::new(false),
+            thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
         })))
     }
@@ -296,17 +306,17 @@ impl Cluster {
         Ok(claim)
     }
 
-    /// Sets what is called, on the cluster's thread, when a client's name was taken over or lost: close that client. It
-    /// must not wait.
+    /// Sets what is called, on the cluster's thread, when a client's name was taken over or lost: close that client. It must not
+    /// wait. It may call everything of this cluster, also `on_lost`: the next loss is then told to the new one.
     pub fn on_lost(&self, on_lost: impl Fn(Lost) + Send + 'static) {
         *lock(&self.0.told.on_lost) = Some(Box::new(on_lost));
     }
 
     /// The figures, at most a tenth of a second old.
     pub fn status(&self) -> ClusterStatus {
-        let mut status = lock(&self.0.told.status).clone();
+        let mut status = self.0.told.figures.get();
         if self.is_draining() && status.state == "joined" {
-            status.state = "draining";
+            status.state = "draining".into();
         }
         status
     }
@@ -341,7 +351,7 @@ impl Cluster {
 
     /// Whether claims can succeed now.
     pub fn is_joined(&self) -> bool {
-        lock(&self.0.told.status).state == "joined"
+        self.0.told.figures.get().state == "joined"
     }
 
     /// Takes no claims any more, and tells the other machines so. Close the clients then, paced; drop their claims; and
@@ -356,17 +366,16 @@ impl Cluster {
         self.0.is_draining.load(Acquire) // Acquire: pairs with the Release in `drain`.
     }
 
-    /// Leaves the cluster: the lease is deleted, so that the other machines know at once. Waits for a few seconds at most.
+    /// Leaves the cluster: the lease is deleted, so that the other machines know at once. Waits for the end, for a few seconds at
+    /// most; so does a second call at the same time. On the cluster's own thread (in a callback) it does not wait.
     pub fn stop(&self) {
-        let (sender, done) = oneshot::channel();
-        let is_sent = self.0.commands.send(Command::Stop(sender)).is_ok();
-        let thread = lock(&self.0.thread).take();
-        // On the cluster's own thread there is nothing to wait for.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-            && is_sent
-        {
-            drop(done);
-            let _ = thread.join();
+        // An error means that the thread has ended.
+        let _ = self.0.commands.send(Command::Stop);
+        if std::thread::current().id() != self.0.thread_id {
+            // The lock is held meanwhile, so that another call waits too. The cluster's thread never takes it.
+            if let Some(thread) = lock(&self.0.thread).take() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod bench;
 mod bucket;
 mod cell;
+mod cluster;
 mod control;
 #[cfg(not(corelane_loom))]
 mod custom;
@@ -36,6 +37,9 @@ pub use bucket::{OCTAVE_BOUNDS, OVERFLOW_NANOSECONDS, lower_bound, upper_bound};
 pub(crate) use cell::{Cell, Writer};
 #[cfg(not(corelane_loom))]
 pub(crate) use cell::{SHARED, shard_of_thread};
+#[cfg(not(corelane_loom))]
+pub(crate) use cluster::ClusterFigures;
+pub use cluster::{ClusterStatus, LinkStatus, MachineStatus};
 pub(crate) use control::{Controlled, Controls};
 #[cfg(not(corelane_loom))]
 pub(crate) use custom::Customs;

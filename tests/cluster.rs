@@ -9,9 +9,15 @@ mod machine;
 #[path = "cluster/server.rs"]
 mod server;
 
+#[path = "cluster/alerts.rs"]
+mod alerts;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/messages.rs"]
 mod messages;
 #[path = "cluster/names.rs"]
 mod names;
+#[path = "cluster/scale.rs"]
+mod scale;
+#[path = "cluster/security.rs"]
+mod security;

@@ -120,6 +120,8 @@ fn is_there(value: &Value, path: &str) -> bool {
             let name = name.collect::<Vec<_>>().join("/");
             (step == "*" || step == name || step == place.to_string()) && is_there(element, rest)
         }),
+        // A part that this router has not: a cluster. tests/schema.rs knows its paths.
+        Value::Null => true,
         _ => false,
     }
 }

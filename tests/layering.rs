@@ -32,7 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("monitor", &["sync", "clock", "id", "nearest", "error", "config", "metrics", "clients", "record"]),
     ("monitored", &["error", "monitor", "router"]),
     ("tokio", &["sync", "clients", "error", "router"]),
-    ("cluster", &["config", "sync", "clients", "error", "router"]),
+    ("cluster", &["config", "sync", "clients", "error", "metrics", "router"]),
     ("outgoing", &["error"]),
     ("elasticsearch", &["sync", "error", "metrics", "monitor", "outgoing"]),
     ("otlp", &["sync", "error", "metrics", "monitor", "export", "outgoing"]),

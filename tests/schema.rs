@@ -22,6 +22,7 @@ const CONSTANT: &[(&str, &str)] = &[
     ("routing.accounting.takeovers.", "each reason: tests/route.rs, tests/faults/admission.rs"),
     ("routing.accounting.undelivered.", "each reason: tests/rooms.rs, tests/payloads.rs, tests/faults"),
     ("routing.accounting.unacknowledged_reasons.", "each reason: tests/figures/routed.rs"),
+    ("cluster.", "a cluster needs NATS: tests/cluster"),
     ("exporters[]", "an exporter needs a server: tests/elasticsearch, tests/otlp"),
     ("routing.rooms.refusals.", "each reason: tests/rooms.rs"),
     ("alerts.current[].resolved", "resolved alerts are in the history"),

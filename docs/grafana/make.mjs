@@ -307,6 +307,33 @@ const rows = {
       [`sum(${rate(of("corelane_worker_credit_drops_total"))})`, "dropped"],
     ]),
   ],
+  Cluster: [
+    table("Machines", "As each machine sees itself. Empty without a cluster.", [
+      [`max by (instance, state) (${of("corelane_cluster_state")} == 1)`, "In this state", "short"],
+    ]),
+    lines("Not well", "1 while NATS does not answer or refuses, or while the machine is fenced.", "short", [
+      [sum("instance", of("corelane_cluster_unavailable")), "{{instance}} unavailable"],
+      [sum("instance", of("corelane_cluster_fenced")), "{{instance}} fenced"],
+    ], { max: 1 }),
+    lines("Links", "1 while messages flow from one machine to the other.", "short", [[sum("instance, machine", of("corelane_cluster_link_up")), "{{instance}} → {{machine}}"]], { max: 1 }),
+    lines("Messages between machines", "Per second.", "ops", [[sum("instance, machine", rate(of("corelane_cluster_link_sent_total"))), "{{instance}} → {{machine}}"]]),
+    lines("Not delivered by other machines", "Per second: gone (the recipient had left), lost on the way, rejected.", "ops", [
+      [sum("instance, machine", rate(of("corelane_cluster_link_gone_total"))), "{{instance}} → {{machine}} gone"],
+      [sum("instance, machine", rate(of("corelane_cluster_link_lost_total"))), "{{instance}} → {{machine}} lost"],
+      [sum("instance, machine", rate(of("corelane_cluster_link_rejected_total"))), "{{instance}} → {{machine}} rejected"],
+    ]),
+    lines("Round trip", "Time from a frame to its acknowledgement.", "s", [[`max by (instance, machine) (${of("corelane_cluster_link_round_trip_seconds")})`, "{{instance}} → {{machine}}"]]),
+    lines("In flight", "Messages without an acknowledgement.", "short", [[sum("instance, machine", of("corelane_cluster_link_in_flight")), "{{instance}} → {{machine}}"]]),
+    lines("Names", "Of the machine's own clients, and all that it knows.", "short", [
+      [sum("instance", of("corelane_cluster_names_owned")), "{{instance}} own"],
+      [sum("instance", of("corelane_cluster_names_known")), "{{instance}} known"],
+      [sum("instance", of("corelane_cluster_names_left_out_total")), "{{instance}} without room"],
+    ]),
+    lines("Directory", "Changes that the machine has not seen, and claims without an answer.", "short", [
+      [sum("instance", of("corelane_cluster_directory_lag")), "{{instance}} behind"],
+      [sum("instance", of("corelane_cluster_claims_in_flight")), "{{instance}} claims"],
+    ]),
+  ],
   System: [
     lines("Processor", "Cores that the process uses.", "short", [[sum("instance", rate(of("process_cpu_seconds_total"))), "{{instance}}"]]),
     lines("Processor, share", "Of what the process may use, and of the whole machine by all processes.", "percentunit", [

@@ -1,7 +1,6 @@
 //! The monitor's HTTP door: what it asks this server, and the server's own page of clients.
 
 use crate::Failure;
-use crate::membership::Membership;
 use crate::network::Service;
 use crate::registry::Registry;
 use corelane::error::ServeError;
@@ -30,15 +29,6 @@ pub(crate) fn open(
             asked.is_unready().map_or(Ok(()), |why| Err(why.to_owned()))
         })
         .page("/api/peers", move |query| peers(query, &listed.registry));
-    let options = if service.membership.is_some() {
-        let member = Arc::clone(service);
-        options.page("/api/cluster", move |query| {
-            let [] = parameters(query, [])?;
-            Ok(member.membership.as_ref().map(Membership::status).unwrap_or_default().to_string())
-        })
-    } else {
-        options
-    };
     Door::serve(monitor, options).map_err(|error| match error {
         ServeError::Option { option: "token", problem } => {
             Failure::configuration(format_args!("--monitor_token: {problem}"))

@@ -239,11 +239,6 @@ impl Membership {
         });
     }
 
-    /// The figures of this machine and of its links.
-    pub(crate) fn status(&self) -> serde_json::Value {
-        serde_json::to_value(self.cluster.status()).unwrap_or_default()
-    }
-
     /// Tells the other machines that this one drains.
     pub(crate) fn drain(&self) {
         self.cluster.drain();

@@ -65,10 +65,6 @@ impl Membership {
         match *self {}
     }
 
-    pub(crate) fn status(&self) -> serde_json::Value {
-        match *self {}
-    }
-
     pub(crate) fn drain(&self) {
         match *self {}
     }

@@ -1,5 +1,18 @@
 //! The cluster's thread: it moves messages between the router's gateway, the links and NATS, and tells the pure machines
 //! (lease, names, directory, links) what happens. It never waits for NATS.
+//!
+//! | file | contents |
+//! |---|---|
+//! | this one | the loop, and what time, the router and other machines make due |
+//! | `commands` | what the host asks for |
+//! | `news` | what NATS tells |
+//! | `rooms` | which rooms' keys are to be written |
+//! | `figures` | what the host and the monitor are shown |
+
+mod commands;
+mod figures;
+mod news;
+mod rooms;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,20 +21,21 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::directory::{Change, Directory, MachineInfo, REFILL};
+use super::directory::{Change, Directory, MachineInfo};
 use super::keys::{self, Key, Macs};
 use super::lease::{self, Lease};
 use super::link::Moment;
 use super::link::sender::Due;
 use super::links::{Links, Refused};
-use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Operation, Outcome, Seen, Told};
+use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
-use super::peer::Peer;
-use super::status::{ClusterStatus, MachineStatus};
 use super::wire::{self, Kind};
+use crate::metrics::ClusterStatus;
 use crate::router::Gateway;
 use crate::sync::os::{register, since_boot};
+pub use commands::{Command, Reply};
+use rooms::Rooms;
 
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(20);
@@ -29,25 +43,6 @@ const TICK: Duration = Duration::from_millis(20);
 const BATCH: usize = 64;
 /// Records of workers that are taken in one turn.
 const RECORDS: usize = 1024;
-/// Rooms that are written at the same time.
-const ROOMS_IN_FLIGHT: usize = 64;
-
-/// What the host asks for.
-pub enum Command {
-    /// A name, for a client with a token. The number belongs to the claim.
-    Claim(String, String, u64, Reply),
-    /// A claim has ended.
-    Release(String, u64),
-    /// The names of all machines, at most so many.
-    Names(usize, Box<dyn FnOnce(Vec<String>) + Send>),
-    /// The machine takes no clients any more.
-    Drain,
-    /// The end. The sender is dropped when it is done.
-    Stop(oneshot::Sender<()>),
-}
-
-/// Who waits for a claim.
-pub type Reply = Box<dyn FnOnce(Result<(), ClaimError>) + Send>;
 
 /// What the driver tells the host, on the driver's thread.
 pub trait Host: Send {
@@ -80,13 +75,13 @@ pub struct Driver<H> {
     is_new_bucket: bool,
     operations: usize,
     sweeps: usize,
-    rooms: HashMap<String, bool>,
-    rooms_to_write: Vec<String>,
-    rooms_in_flight: usize,
+    rooms: Rooms,
     next_slow: Moment,
     /// From when on names are claimed.
     claims_from: Moment,
     fenced_from: Option<Moment>,
+    /// NATS refuses something that this machine needs.
+    is_refused: bool,
     status: ClusterStatus,
     is_closed: bool,
 }
@@ -103,7 +98,7 @@ pub async fn run<H: Host>(
     let mut driver = Driver::new(options, gateway, nats, host);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let done = loop {
+    'running: loop {
         let now = since_boot();
         if driver.turn(now) {
             // More to do at once; let the tasks of NATS run too.
@@ -113,13 +108,12 @@ pub async fn run<H: Host>(
                 _ = tick.tick() => {}
                 ready = descriptor.readable() => { ready?.clear_ready(); }
                 command = commands.recv() => match command {
-                    Some(Command::Stop(done)) => break Some(done),
+                    Some(Command::Stop) | None => break,
                     Some(command) => driver.command(command, since_boot()),
-                    None => break None,
                 },
                 one = news.recv() => match one {
                     Some(one) => driver.news(one, since_boot()),
-                    None => break None,
+                    None => break,
                 },
                 message = next(&mut driver.subscriber) => driver.received(message, since_boot()),
                 subscriber = made(&mut driver.subscribing) => {
@@ -129,19 +123,12 @@ pub async fn run<H: Host>(
             }
         }
         let now = since_boot();
-        let mut stop = None;
         for _ in 0..BATCH {
             match commands.try_recv() {
-                Ok(Command::Stop(done)) => {
-                    stop = Some(done);
-                    break;
-                }
+                Ok(Command::Stop) => break 'running,
                 Ok(command) => driver.command(command, now),
                 Err(_) => break,
             }
-        }
-        if stop.is_some() {
-            break stop;
         }
         for _ in 0..BATCH * 16 {
             let Ok(one) = news.try_recv() else { break };
@@ -155,9 +142,9 @@ pub async fn run<H: Host>(
             driver.received(Some(message), now);
         }
         if driver.is_closed {
-            break None;
+            break;
         }
-    };
+    }
     driver.end().await;
     // Whoever has sent a claim meanwhile gets an answer too.
     commands.close();
@@ -166,7 +153,6 @@ pub async fn run<H: Host>(
             reply(Err(ClaimError::Stopped));
         }
     }
-    drop(done);
     Ok(())
 }
 
@@ -192,7 +178,7 @@ impl<H: Host> Driver<H> {
         let status = ClusterStatus {
             cluster: options.cluster.clone(),
             machine: options.machine.clone(),
-            state: "starting",
+            state: "starting".into(),
             ..ClusterStatus::default()
         };
         let mut driver = Self {
@@ -211,12 +197,11 @@ impl<H: Host> Driver<H> {
             is_new_bucket: false,
             operations: 0,
             sweeps: 0,
-            rooms: HashMap::new(),
-            rooms_to_write: Vec::new(),
-            rooms_in_flight: 0,
+            rooms: Rooms::default(),
             next_slow: now,
             claims_from: now,
             fenced_from: None,
+            is_refused: false,
             status,
             is_closed: false,
             options,
@@ -301,7 +286,7 @@ impl<H: Host> Driver<H> {
         self.nats.sweep(Key::Lease(before), None);
         self.directory.set_own(self.incarnation, now);
         self.names.restart(self.incarnation);
-        self.rooms_to_write = self.rooms.keys().cloned().collect();
+        self.rooms.write_all();
         self.links.begin_again(&mut self.gateway, now);
         self.subscribe();
     }
@@ -396,149 +381,6 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    fn command(&mut self, command: Command, now: Moment) {
-        match command {
-            Command::Claim(name, token, claim, reply) => {
-                if let Err(error) = self.may_claim(&name, now) {
-                    return reply(Err(error));
-                }
-                self.waiting.insert(claim, reply);
-                let mac = self.macs.of(&name, &token);
-                let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
-                self.names.claim(&name, claim, mac, now, &others);
-            }
-            Command::Release(name, claim) => {
-                self.waiting.remove(&claim);
-                self.names.release(&name, claim);
-            }
-            Command::Names(limit, reply) => {
-                let names = self.directory.names().take(limit).map(|(name, ..)| name.to_owned());
-                reply(names.collect());
-            }
-            Command::Drain => {
-                self.info.is_draining = true;
-                self.lease.hurry(now);
-            }
-            Command::Stop(_) => {}
-        }
-    }
-
-    fn may_claim(&self, name: &str, now: Moment) -> Result<(), ClaimError> {
-        match () {
-            () if name.is_empty() || name.len() > crate::clients::MAX_NAME_BYTES => Err(ClaimError::Name),
-            () if self.info.is_draining => Err(ClaimError::Draining),
-            () if self.fenced_from.is_some() => Err(ClaimError::Fenced),
-            () if !self.directory.is_synced() || !self.is_connected => Err(ClaimError::Unavailable),
-            () if !self.lease.is_valid(now) || now < self.claims_from => Err(ClaimError::Unavailable),
-            () => Ok(()),
-        }
-    }
-
-    fn news(&mut self, news: News, now: Moment) {
-        match news {
-            News::Connected => self.is_connected = true,
-            News::Disconnected => {
-                self.is_connected = false;
-                self.links.disconnected(&mut self.gateway, now);
-            }
-            News::BucketIsNew => {
-                self.claims_from = now + REFILL;
-                self.is_new_bucket = true;
-                if self.lease.revision() > 0 {
-                    self.lease.bucket_is_new(now);
-                    self.names.bucket_is_new();
-                }
-                self.rooms_to_write = self.rooms.keys().cloned().collect();
-            }
-            News::WatchBegins => {
-                self.is_connected = true;
-                self.has_bucket = true;
-                self.directory.begin(std::mem::take(&mut self.is_new_bucket));
-            }
-            News::Entry(key, revision, value) => self.entry(key, revision, value, now),
-            News::Synced => {
-                self.directory.synced(now);
-                self.check_own(now);
-            }
-            News::Lag(lag) => self.status.directory_lag = lag,
-            News::Done(operation, outcome) => self.done(&operation, outcome, now),
-            // Of the incarnation before: it makes nothing of this one valid.
-            News::Renewed(of, ..) | News::LeaseRead(of, _) if of != self.incarnation => {}
-            News::Renewed(_, sent, outcome) => match outcome {
-                Outcome::Done(revision) => self.lease.renewed(sent, revision, now),
-                Outcome::Conflict => self.lease.refused(now),
-                _ => self.lease.failed(now),
-            },
-            News::LeaseRead(_, outcome) => {
-                let due = match outcome {
-                    Outcome::Owned(_, revision) | Outcome::Done(revision) => {
-                        self.lease.read(revision, true, now)
-                    }
-                    Outcome::Nothing(revision) => self.lease.read(revision, false, now),
-                    _ => {
-                        self.lease.failed(now);
-                        lease::Due::Nothing
-                    }
-                };
-                if due == lease::Due::Fence {
-                    self.fence(now);
-                }
-            }
-            News::RoomDone(room, has_members, is_done) => {
-                self.rooms_in_flight = self.rooms_in_flight.saturating_sub(1);
-                if !is_done || self.rooms.get(&room).copied().unwrap_or(false) != has_members {
-                    self.rooms_to_write.push(room);
-                }
-            }
-            News::Swept => self.sweeps = self.sweeps.saturating_sub(1),
-        }
-    }
-
-    fn done(&mut self, operation: &Operation, outcome: Outcome, now: Moment) {
-        self.operations = self.operations.saturating_sub(1);
-        let others = Seen { directory: &self.directory, may_seize: self.lease.may_seize(now) };
-        if let Some((owner, revision)) = self.names.done(operation, outcome, now, &others) {
-            self.directory.name(&operation.name, revision, owner, now);
-        }
-    }
-
-    fn entry(&mut self, key: Key, revision: u64, value: Option<Vec<u8>>, now: Moment) {
-        match key {
-            Key::Name(name) => match value.as_deref().map(keys::read_owner) {
-                Some(Some(owner)) => {
-                    self.directory.name(&name, revision, owner, now);
-                    self.names.seen(&name, revision, Some(owner));
-                }
-                Some(None) => {} // Not ours to understand.
-                None => {
-                    self.directory.name_gone(&name, revision);
-                    if self.lease.is_valid(now) {
-                        self.names.seen(&name, revision, None);
-                    }
-                }
-            },
-            Key::Lease(incarnation) => match value.as_deref().and_then(keys::read_lease) {
-                Some(info) => self.directory.lease(incarnation, info),
-                None if incarnation == self.incarnation => {
-                    if revision > self.lease.revision() && self.lease.expired() == lease::Due::Fence {
-                        self.fence(now);
-                    }
-                }
-                None => self.directory.lease_gone(incarnation, now),
-            },
-            Key::Room(room, incarnation) => self.directory.room(&room, incarnation, value.is_some()),
-        }
-    }
-
-    /// After the watch has told everything: names of ours that it has not told were deleted meanwhile.
-    fn check_own(&mut self, now: Moment) {
-        if !self.lease.is_valid(now) {
-            return;
-        }
-        let directory = &self.directory;
-        self.names.reclaim_missing(|name| directory.owner(name).is_some());
-    }
-
     /// What need not be done in every turn.
     fn slow(&mut self, now: Moment) {
         if self.is_connected && self.lease.is_valid(now) {
@@ -567,79 +409,15 @@ impl<H: Host> Driver<H> {
             self.directory.tell_again(incarnation);
         }
         self.directory.tick(now);
-        self.follow_rooms(now);
-        self.tell(now);
-    }
-
-    fn follow_rooms(&mut self, now: Moment) {
         if let Some(changes) = self.gateway.room_changes() {
-            if changes.all {
-                let known: Vec<String> = self.rooms.keys().cloned().collect();
-                for room in known {
-                    self.rooms.insert(room.clone(), false);
-                    self.rooms_to_write.push(room);
-                }
-            }
-            for (room, has_members) in changes.rooms {
-                self.rooms.insert(room.clone(), has_members);
-                self.rooms_to_write.push(room);
+            self.rooms.follow(changes);
+        }
+        if self.is_connected && self.lease.is_valid(now) {
+            while let Some((room, has_members)) = self.rooms.next() {
+                self.nats.room(room, self.incarnation, has_members);
             }
         }
-        if !self.lease.is_valid(now) || !self.is_connected {
-            return;
-        }
-        while self.rooms_in_flight < ROOMS_IN_FLIGHT {
-            let Some(room) = self.rooms_to_write.pop() else { break };
-            let has_members = self.rooms.get(&room).copied().unwrap_or(false);
-            if !has_members {
-                self.rooms.remove(&room);
-            }
-            self.rooms_in_flight += 1;
-            self.nats.room(room, self.incarnation, has_members);
-        }
-    }
-
-    fn tell(&mut self, now: Moment) {
-        let is_valid = self.lease.is_valid(now);
-        let mut status = self.status.clone();
-        let is_fenced = self.fenced_from.is_some();
-        status.fenced_ms += self.fenced_from.map_or(0, |from| now.saturating_sub(from).as_millis() as u64);
-        status.state = match () {
-            () if is_fenced => "fenced",
-            () if !is_valid || !self.directory.is_synced() => "starting",
-            () if self.info.is_draining => "draining",
-            () => "joined",
-        };
-        status.incarnation = format!("{:016x}", self.incarnation);
-        status.connected = self.is_connected;
-        status.synced = self.directory.is_synced();
-        if !self.is_connected || !is_valid || !status.synced {
-            status.alerts.push("cluster_unavailable");
-        }
-        if is_fenced {
-            status.alerts.push("fenced");
-        }
-        status.machines_left_out = self.links.left_out();
-        if status.machines_left_out > 0 {
-            status.alerts.push("machines_left_out");
-        }
-        status.names_owned = self.names.len();
-        status.names_known = self.directory.len();
-        status.names_left_out += self.directory.left_out();
-        status.claims_in_flight = self.names.claims();
-        status.machines = self
-            .directory
-            .machines()
-            .map(|(incarnation, info)| MachineStatus {
-                machine: info.machine.clone(),
-                incarnation: format!("{incarnation:016x}"),
-                draining: info.is_draining,
-            })
-            .collect();
-        status.machines.sort_by(|one, other| one.machine.cmp(&other.machine));
-        status.links = self.links.values().map(Peer::status).collect();
-        status.links.sort_by(|one, other| one.machine.cmp(&other.machine));
-        self.host.status(status);
+        self.tell(now);
     }
 
     /// The end: what is acknowledged is sent, the lease is deleted.
@@ -651,7 +429,7 @@ impl<H: Host> Driver<H> {
         for (_, reply) in self.waiting.drain() {
             reply(Err(ClaimError::Stopped));
         }
-        let status = ClusterStatus { state: "stopped", ..self.status.clone() };
+        let status = ClusterStatus { state: "stopped".into(), problem: None, ..self.status.clone() };
         self.host.status(status);
         if self.is_connected && had_lease {
             self.nats.end_lease(self.incarnation).await;

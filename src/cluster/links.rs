@@ -221,6 +221,10 @@ impl Links {
             Change::Down(incarnation) => {
                 self.left_out.remove(&incarnation);
                 if let Some(peer) = self.peers.remove(&incarnation) {
+                    let is_next = |one: &&mut Peer| one.machine() == peer.machine();
+                    if let Some(next) = self.peers.values_mut().find(is_next) {
+                        next.succeed(&peer);
+                    }
                     gateway.close_link(peer.link);
                     peer.tag().into_iter().for_each(|tag| self.tickets.end(tag));
                     if let Some(slot) = self.slots.get_mut(usize::from(peer.link.slot)) {

@@ -4,11 +4,12 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::kv::{self, Operation as Change, Store};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Subscriber};
+use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerError, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -36,6 +37,10 @@ pub enum News {
     Connected,
     /// The connection is lost.
     Disconnected,
+    /// NATS does not do what this machine needs. The text says what to change.
+    Problem(String),
+    /// NATS does not permit what this machine needs, until the next connection. The text says what to change.
+    Refused(String),
     /// The bucket is another one than before: the one before was lost.
     BucketIsNew,
     /// The bucket is there, and the watch begins.
@@ -104,25 +109,27 @@ impl Nats {
             .event_callback(move |event| {
                 let told = told.clone();
                 async move {
-                    let news = match event {
-                        Event::Connected => News::Connected,
-                        Event::Disconnected | Event::Closed => News::Disconnected,
-                        other => return tracing::warn!("NATS: {other}"),
-                    };
-                    let _ = told.send(news).await;
+                    if let Some(news) = of_event(event) {
+                        let _ = told.send(news).await;
+                    }
                 }
             });
         if let Some(path) = &options.credentials {
-            connect =
-                connect.credentials_file(path).await.map_err(|error| format!("credentials: {error}"))?;
+            connect = connect
+                .credentials_file(path)
+                .await
+                .map_err(|error| format!("credentials: {}: {error}", path.display()))?;
         }
         if let Some((user, password)) = &options.user {
             connect = connect.user_and_password(user.clone(), password.clone());
         }
         if let Some(path) = &options.tls_ca {
+            is_pem("tls_ca", path, "CERTIFICATE")?;
             connect = connect.add_root_certificates(path.clone()).require_tls(true);
         }
         if let Some((certificate, key)) = &options.tls_client {
+            is_pem("tls_client", certificate, "CERTIFICATE")?;
+            is_pem("tls_client", key, "PRIVATE KEY")?;
             connect = connect.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
         }
         let servers: Vec<&str> =
@@ -308,8 +315,16 @@ impl Nats {
     async fn keep(self, replicas: usize) {
         let mut created = None;
         loop {
-            if let Err(error) = self.watch(replicas, &mut created).await {
-                tracing::debug!("the watch of the bucket: {error}");
+            if let Err(error) = self.watch(replicas, &mut created).await
+                && self.client.connection_state() == State::Connected
+            {
+                let text = error.to_string();
+                let bucket = &self.bucket;
+                let told = format!(
+                    "the bucket {bucket}: {}; check that the servers have JetStream",
+                    shortened(&text)
+                );
+                let _ = self.news.send(News::Problem(told)).await;
             }
             if self.news.is_closed() {
                 return;
@@ -407,6 +422,51 @@ impl Nats {
         // The last message may have expired: then there is nothing behind.
         stream.get_raw_message(info.state.last_sequence).await.is_err() || info.state.last_sequence <= seen
     }
+}
+
+/// Whether a file has what an option needs. The client reads it at each connection, and would then only say "IO error".
+fn is_pem(option: &str, path: &std::path::Path, what: &str) -> Result<(), String> {
+    let text = std::fs::read(path).map_err(|error| format!("{option}: {}: {error}", path.display()))?;
+    let has = text.windows(what.len()).any(|part| part == what.as_bytes());
+    if has { Ok(()) } else { Err(format!("{option}: {}: it has no {what} in PEM", path.display())) }
+}
+
+/// What an event of the connection means, in words that say what to change.
+fn of_event(event: Event) -> Option<News> {
+    let news = match event {
+        Event::Connected => return Some(News::Connected),
+        Event::Disconnected | Event::Closed => return Some(News::Disconnected),
+        Event::ServerError(ServerError::Other(text))
+            if text.to_lowercase().contains("permissions violation") =>
+        {
+            let lists = "give this machine's user the permissions that docs/cluster.md lists";
+            News::Refused(format!("NATS refuses: {}; {lists}", shortened(&text)))
+        }
+        Event::ServerError(ServerError::AuthorizationViolation) => News::Problem(CREDENTIALS.to_owned()),
+        Event::ClientError(ClientError::Other(text)) if text.contains("authorization violation") => {
+            News::Problem(CREDENTIALS.to_owned())
+        }
+        Event::ClientError(ClientError::Other(text)) => News::Problem(format!(
+            "no connection to NATS: {}; check that `servers` names NATS servers, and with TLS that `tls_ca` holds the authority of \
+             their certificates, that these name the address, and that the servers accept the certificate of `tls_client`",
+            shortened(&text)
+        )),
+        other => {
+            tracing::warn!("NATS: {other}");
+            return None;
+        }
+    };
+    Some(news)
+}
+
+/// What to change when the server does not let this machine in.
+const CREDENTIALS: &str = "NATS does not let this machine in: check `credentials` or `user`, and with a server that verifies certificates `tls_client`";
+
+/// The most bytes of a server's text that are kept.
+const TEXT_BYTES: usize = 512;
+
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or_default()
 }
 
 /// Publishes frames, and waits where the driver must not.

@@ -5,10 +5,10 @@ use super::link::receiver::{Place, Receiver, Recipient};
 use super::link::sender::{Due, Heard, Limits, Sender};
 use super::names::{Names, OPENING};
 use super::seam::{DeliverError, Incoming, LinkId, Outgoing, Reject};
-use super::status::LinkStatus;
 use super::tickets::ticket;
 use super::wire::{self, Frame, Kind, Records};
 use crate::error::{Failed, Loss, SubmitError};
+use crate::metrics::LinkStatus;
 use crate::router::{self, Gateway};
 use crate::sync::mutant;
 
@@ -31,6 +31,8 @@ pub struct Peer {
     sender: Sender,
     receiver: Receiver,
     figures: LinkStatus,
+    /// What links to earlier incarnations of the machine have counted.
+    inherited: LinkStatus,
     /// A receiver that cannot go on has said so in this epoch.
     resets: bool,
 }
@@ -52,13 +54,24 @@ impl Peer {
             ..LinkStatus::default()
         };
         let (sender, receiver) = (Sender::new(epoch, limits, now), Receiver::default());
-        Self { incarnation, subject, link, tag: None, owes: false, sender, receiver, figures, resets: false }
+        Self {
+            incarnation,
+            subject,
+            link,
+            tag: None,
+            owes: false,
+            sender,
+            receiver,
+            figures,
+            inherited: LinkStatus::default(),
+            resets: false,
+        }
     }
 
     /// The figures now.
     pub fn status(&self) -> LinkStatus {
         let received = self.receiver.figures();
-        LinkStatus {
+        let mut status = LinkStatus {
             up: self.sender.is_up(),
             in_flight: self.sender.in_flight(),
             round_trip_us: self.sender.round_trip().map_or(0, |time| time.as_micros() as u64),
@@ -67,7 +80,22 @@ impl Peer {
             stale: received.stale,
             receive_rejected: received.rejected,
             ..self.figures.clone()
-        }
+        };
+        status.add_counts(&self.inherited);
+        status
+    }
+
+    /// Goes on with the counts of a link to an earlier incarnation of its machine, so that a machine's counts do not go back.
+    pub fn succeed(&mut self, before: &Self) {
+        let mut counts = before.status();
+        counts.lost += counts.in_flight as u64;
+        counts.losses += u64::from(counts.up);
+        self.inherited.add_counts(&counts);
+    }
+
+    /// The name of its machine.
+    pub fn machine(&self) -> &str {
+        &self.figures.machine
     }
 
     /// Takes a message of a worker.
@@ -99,13 +127,14 @@ impl Peer {
     /// Everything in flight is lost, and the link begins again. The router has given it another epoch already.
     pub fn restart(&mut self, link: LinkId, epoch: u32, now: Moment) {
         self.figures.losses += u64::from(self.sender.is_up());
+        self.figures.lost += self.sender.in_flight() as u64;
         self.link = link;
         self.sender.restart(epoch, now);
     }
 
     /// This machine has another incarnation: the other side's link to the one before has ended.
     pub fn forget_received(&mut self) {
-        self.receiver = Receiver::default();
+        self.receiver.forget();
         self.owes = false;
     }
 

@@ -5,9 +5,10 @@ use super::bounds::{Bounds, Buckets};
 use super::family::{Labels, TextFamily, counter, gauge, histogram, info};
 use super::format::TextFormat;
 use crate::metrics::listed::{
-    ACCOUNTING, CONNECTION, EXPORTER, Figure, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE, WORKER,
+    ACCOUNTING, CLUSTER, CONNECTION, EXPORTER, Figure, LINK, PATH, PLACEMENT, PORT, ROOM, ROOM_MESSAGE, TYPE,
+    WORKER,
 };
-use crate::metrics::{Accounting, ByReason, PortStats, RecordedStats, SeriesStats, Stats};
+use crate::metrics::{Accounting, ByReason, ClusterStatus, PortStats, RecordedStats, SeriesStats, Stats};
 use crate::monitor::alert::AlertFigures;
 use crate::monitor::{ExposedBuckets, ExposedFigures, Monitor, SystemStats};
 
@@ -259,6 +260,21 @@ fn reason_families(stats: &Stats) -> Vec<TextFamily> {
     std::iter::once(failed).chain(all).collect()
 }
 
+/// This machine in its cluster, and its links. The machines that live are the only ones with series.
+fn cluster_families(cluster: &ClusterStatus) -> Vec<TextFamily> {
+    let mut all = families(CLUSTER, std::iter::once((OwnedLabels::new(), cluster)));
+    let links = cluster.links_by_machine();
+    all.extend(families(LINK, links.iter().map(|link| (vec![("machine", link.machine.clone())], link))));
+    let mut state = gauge("cluster_state", "1 for the state that this machine is in, 0 for the others.");
+    for one in ClusterStatus::STATES {
+        state = state.count(&[("state", one)], u64::from(cluster.state == *one));
+    }
+    let labels = [("cluster", cluster.cluster.as_str()), ("machine", cluster.machine.as_str())];
+    let names = info("cluster_info", "The cluster and this machine; the value is always 1.");
+    all.extend([state, names.count(&labels, 1)]);
+    all
+}
+
 /// Figures that stand alone.
 fn single_families(stats: &Stats) -> Vec<TextFamily> {
     let closes = stats.workers.iter().map(|worker| worker.credit_closes).sum();
@@ -297,6 +313,7 @@ impl Walk {
         let mut families = listed_families(stats);
         families.extend(reason_families(stats));
         families.extend(single_families(stats));
+        families.extend(stats.cluster.iter().flat_map(cluster_families));
         families.extend(self.times(stats));
         if stats.metrics_enabled {
             families.extend(self.measured(stats));

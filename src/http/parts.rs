@@ -1,7 +1,7 @@
 //! The parts of the report: their addresses, and their names in the report.
 
 /// Addresses of the parts of the report, with the part's name in the report.
-pub(super) const PARTS: [(&str, &str); 12] = [
+pub(super) const PARTS: [(&str, &str); 13] = [
     ("/api/messages", "messages"),
     ("/api/types", "types"),
     ("/api/protocols", "protocols"),
@@ -13,6 +13,7 @@ pub(super) const PARTS: [(&str, &str); 12] = [
     ("/api/routing", "routing"),
     ("/api/alerts", "alerts"),
     ("/api/custom", "custom"),
+    ("/api/cluster", "cluster"),
     ("/api/exporters", "exporters"),
 ];
 

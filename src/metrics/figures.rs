@@ -1,5 +1,6 @@
 //! The plain values of a snapshot, which are shown, exported and tested. `snapshot` fills them.
 
+use super::cluster::ClusterStatus;
 use super::histogram::Distribution;
 use super::reasons::ByReason;
 #[cfg(feature = "schema")]
@@ -401,6 +402,9 @@ pub struct Stats {
     pub corrupt_deliveries: u64,
     /// Messages that the host routed itself and reported. Not included in the figures above.
     pub recorded: RecordedStats,
+    /// The router's part in a cluster. Null if it was never in one.
+    #[serde(default)]
+    pub cluster: Option<ClusterStatus>,
     /// Whether `enable_metrics` is on. If off, times and bytes of messages are not recorded, their counts are
     /// 0, and [`prometheus`](crate::export::prometheus) omits their families.
     pub metrics_enabled: bool,

@@ -1,6 +1,7 @@
 //! The one list of the router's figures. The Prometheus text and the tables of the text and HTML reports are written
 //! from it. The JSON report is written from the types themselves, whose fields these figures read.
 
+use super::cluster::{ClusterStatus, LinkStatus};
 use super::figures::{
     Accounting, Connections, ExporterStats, PathStats, PlacementStats, PortStats, RoomStats, SeriesStats,
     WorkerStats,
@@ -120,6 +121,49 @@ figures! {
     exporter_queue_documents "Waiting" "Documents that wait to be sent." |one| one.waiting,
     exporter_queue_bytes "Waiting bytes" "Bytes of the documents that wait to be sent." |one| one.waiting_bytes,
     exporters_running "Running" "Exporters that have not ended." |one| one.running,
+}
+
+figures! {
+    /// The router's part in a cluster.
+    CLUSTER of ClusterStatus;
+    cluster_connected "Connected" "1 while NATS is connected, else 0." |one| u64::from(one.connected),
+    cluster_synced "Complete" "1 while the directory is complete, else 0." |one| u64::from(one.synced),
+    cluster_unavailable "Unavailable"
+        "1 while NATS or its bucket does not answer, or refuses what this machine needs, else 0."
+        |one| u64::from(one.unavailable),
+    cluster_fenced "Fenced" "1 while this machine owns no names, because it could not renew its lease, else 0."
+        |one| u64::from(one.fenced),
+    cluster_fences_total "Fences" "Times that this machine was fenced." |one| one.fences,
+    cluster_fenced_seconds_total "Fenced for" "Time that this machine was fenced." |one| one.fenced_ms * 1_000_000,
+    cluster_machines "Machines" "Machines that live, this one included." |one| one.machines.len() as u64,
+    cluster_names_owned "Names here" "Names that clients of this machine own or claim." |one| one.names_owned as u64,
+    cluster_names_known "Names" "Names of all machines that this machine knows." |one| one.names_known as u64,
+    cluster_names_left_out_total "Left out" "Names of other machines that had no room here (names)." |one| one.names_left_out,
+    cluster_machines_left_out "No link" "Machines that live and have no link from this one, because it has 255."
+        |one| one.machines_left_out as u64,
+    cluster_claims_in_flight "Claims" "Claims of names without an answer yet." |one| one.claims_in_flight as u64,
+    cluster_directory_lag "Behind" "Changes of names that NATS has and this machine has not seen." |one| one.directory_lag,
+    cluster_frames_dropped_total "Frames dropped" "Frames that were none, or whose machine does not live."
+        |one| one.frames_dropped,
+}
+
+figures! {
+    /// The link to another machine.
+    LINK of LinkStatus;
+    cluster_link_up "Up" "1 while messages flow to the machine, else 0." |one| u64::from(one.up),
+    cluster_link_in_flight "In flight" "Messages to the machine without an acknowledgement." |one| one.in_flight as u64,
+    cluster_link_round_trip_seconds "Round trip" "Time from a frame to its acknowledgement, measured last."
+        |one| one.round_trip_us * 1_000,
+    cluster_link_sent_total "Sent" "Messages to the machine." |one| one.sent,
+    cluster_link_delivered_total "Delivered" "Messages that the machine acknowledged as delivered." |one| one.delivered,
+    cluster_link_gone_total "Gone" "Messages that came back, because their recipient was not there." |one| one.gone,
+    cluster_link_lost_total "Lost" "Messages that were lost on the way to the machine." |one| one.lost,
+    cluster_link_rejected_total "Rejected" "Messages that the machine rejected for another reason." |one| one.rejected,
+    cluster_link_losses_total "Losses" "Times that the link was lost, with all that was in flight." |one| one.losses,
+    cluster_link_received_total "Received" "Messages of the machine that the router took." |one| one.received,
+    cluster_link_receive_lost_total "Received with gaps" "Messages of the machine that did not arrive in order." |one| one.receive_lost,
+    cluster_link_stale_total "Late frames" "Frames of the machine that were dropped because they were late." |one| one.stale,
+    cluster_link_receive_rejected_total "Not delivered" "Messages of the machine that were not delivered." |one| one.receive_rejected,
 }
 
 figures! {

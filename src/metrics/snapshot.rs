@@ -343,6 +343,7 @@ pub(crate) fn collect(sources: &Sources<'_>) -> Stats {
         bad_deliveries: sum(ports.iter().map(|port| port.poll.bad_records.get())),
         corrupt_deliveries: sum(ports.iter().map(|port| port.poll.corrupt_rings.get())),
         recorded: RecordedStats::default(),
+        cluster: None,
         metrics_enabled: true,
     };
     Stats { routing: routing_stats(&stats.accounting, &stats.messages, &stats.workers), ..stats }

@@ -4,8 +4,8 @@ use super::alert::AlertFigures;
 use super::system::{CostStats, SystemStats};
 use super::window::WindowStats;
 use crate::metrics::{
-    Accounting, CustomStats, Distribution, ExporterStats, LatencyStats, MessageStats, PlacementStats,
-    PortStats, Rates, RoomStats, RoutingStats, SeriesStats, WorkerStats,
+    Accounting, ClusterStatus, CustomStats, Distribution, ExporterStats, LatencyStats, MessageStats,
+    PlacementStats, PortStats, Rates, RoomStats, RoutingStats, SeriesStats, WorkerStats,
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ pub struct MonitorStats {
     /// When the figures began: at the start (of the router, for a router's monitor), or at the last reset.
     pub since_milliseconds: u64,
     /// When the figures that are never reset began: `routing`, `alerts`, `custom`, `monitor`, `reports`,
-    /// `exporters` and `system`.
+    /// `cluster`, `exporters` and `system`.
     /// For a router's monitor, the router's start.
     pub started_milliseconds: u64,
     /// Number of resets so far.
@@ -61,6 +61,9 @@ pub struct MonitorStats {
     pub monitor: CostStats,
     /// Periodic reports. Never reset.
     pub reports: ReportFigures,
+    /// The router's part in a cluster: this machine, and its links to the others. Null without a cluster. Never reset.
+    #[serde(default)]
+    pub cluster: Option<ClusterStatus>,
     /// Exporters, by kind: of each kind that was ever started. Never reset.
     #[serde(default)] // A program may read the report of an older server.
     pub exporters: Vec<ExporterStats>,

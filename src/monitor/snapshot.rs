@@ -34,7 +34,8 @@ impl Inner {
     ) -> MonitorStats {
         let moment = ReadingTime::of(self.now(source), source);
         let survey = self.survey(&moment);
-        let router = source.router_stats();
+        let mut router = source.router_stats();
+        let cluster = router.as_mut().and_then(|stats| stats.cluster.take());
         let metrics = source.config().has_metrics();
         let groups = |is: fn(&SeriesKey) -> bool| -> Option<Vec<_>> {
             let series = self.collector.series.iter().filter(|series| is(&series.key));
@@ -61,6 +62,7 @@ impl Inner {
             custom: source.hub().customs.stats(),
             monitor: self.cost,
             reports,
+            cluster,
             exporters,
         }
     }

@@ -107,7 +107,8 @@ fn joined(labels: &str, name: &str) -> String {
 /// The name of a list element; `None` if it is identified by its index.
 fn name_of(element: &Value) -> Option<String> {
     let text = |key: &str| element.get(key).and_then(Value::as_str);
-    if let Some(name) = text("name").filter(|name| !name.is_empty()) {
+    // Machines and links of a cluster are known by the machine.
+    if let Some(name) = text("name").or_else(|| text("machine")).filter(|name| !name.is_empty()) {
         return Some(
             text("protocol").map_or_else(|| name.to_owned(), |protocol| paths::element(protocol, name)),
         );

@@ -10,8 +10,9 @@ use crate::clock::{Clock, is_short, nanoseconds_of};
 use crate::config::{Config, Key};
 use crate::error::{Failed, Loss, RecordConnectError, StaleClient};
 use crate::metrics::{
-    ApplicationId, Bucketed, Controls, Customs, Failing, FailingCell, GroupSeries, IMPOSSIBLE, NAMED_FROM,
-    Outcome, ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries, Writer, shard_of_thread,
+    ApplicationId, Bucketed, ClusterFigures, Controls, Customs, Failing, FailingCell, GroupSeries,
+    IMPOSSIBLE, NAMED_FROM, Outcome, ProtocolId, SHARED, SlowMessage, SlowRing, Timing, TypeId, TypeSeries,
+    Writer, shard_of_thread,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Relaxed, lock};
 use std::time::Duration;
@@ -175,6 +176,8 @@ pub(crate) struct Hub {
     bytes_sent: AtomicU64,
     /// The host's own metrics.
     pub(crate) customs: Customs,
+    /// The figures of the router's present or last part in a cluster.
+    pub(crate) cluster: Mutex<Option<Arc<ClusterFigures>>>,
     clock: Clock,
 }
 
@@ -200,6 +203,7 @@ impl Hub {
             enabled: sizes.enabled,
             bytes_sent: AtomicU64::new(0),
             customs: Customs::new(sizes.customs),
+            cluster: Mutex::new(None),
             clock,
         }
     }

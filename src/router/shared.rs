@@ -483,7 +483,11 @@ impl Shared {
             stats.lost = self.placement.is_lost(index);
         }
         #[cfg(not(corelane_loom))]
-        let stats = Stats { recorded: self.hub.recorded(), ..stats };
+        let stats = Stats {
+            recorded: self.hub.recorded(),
+            cluster: lock(&self.hub.cluster).as_ref().map(|figures| figures.get()),
+            ..stats
+        };
         stats
     }
 

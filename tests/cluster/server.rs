@@ -1,7 +1,7 @@
 //! NATS servers of a test: with JetStream, free ports, and a folder under the test's own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub fn program() -> Option<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -43,11 +43,34 @@ impl Server {
         Some(server)
     }
 
+    /// Starts a server of its own with a configuration, which may name files in the folder that it is given.
+    pub fn start_with(test: &str, config: impl FnOnce(&Path) -> String) -> Option<Self> {
+        let program = program()?;
+        let folder =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nats-{test}-{}", std::process::id()));
+        let mut server = Self::new(program, folder, free_port(), Vec::new());
+        let file = server.folder.join("config");
+        std::fs::write(&file, config(&server.folder)).unwrap();
+        server.arguments.extend(["-c".to_owned(), file.display().to_string()]);
+        server.run();
+        Some(server)
+    }
+
+    /// The folder, which ends with the server.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Starts a cluster of three servers.
     pub fn start_three(test: &str) -> Option<Vec<Self>> {
-        let program = program()?;
         let routes: Vec<u16> = (0..3).map(|_| free_port()).collect();
-        let all: Vec<String> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        Self::start_behind(test, &routes, &routes)
+    }
+
+    /// Starts a cluster of three servers that listen for routes at `routes`, and that reach each other at `doors`.
+    pub fn start_behind(test: &str, routes: &[u16], doors: &[u16]) -> Option<Vec<Self>> {
+        let program = program()?;
+        let all: Vec<String> = doors.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         let mut servers: Vec<Self> = (0..3)
             .map(|number| {
                 let name = format!("nats-{test}-{number}-{}", std::process::id());
@@ -59,6 +82,8 @@ impl Server {
                     format!("nats://127.0.0.1:{}", routes[number]),
                     "--routes".to_owned(),
                     all.join(","),
+                    "--cluster_advertise".to_owned(),
+                    format!("127.0.0.1:{}", doors[number]),
                     "--name".to_owned(),
                     format!("s{number}"),
                 ];

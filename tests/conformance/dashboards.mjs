@@ -31,6 +31,7 @@ const VARIABLES = { job: ".*", instance: ".*", protocol: ".*", type: ".*", __rat
  */
 const MAY_BE_EMPTY = {
   corelane_system_memory_limit: "the machine's control groups may set no limit",
+  corelane_cluster_: "only routers in a cluster",
   corelane_runtime_: "only hosts in Go have a runtime that they report",
   "absent(": "has data only if Prometheus has no such target",
 };

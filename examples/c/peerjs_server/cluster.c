@@ -182,24 +182,6 @@ const char *cluster_refuses(enum refusal *reason) {
     return cluster_is_on() && atomic_load(&waiting) >= CLAIMS ? TOO_MANY_AT_ONCE : NULL;
 }
 
-int32_t cluster_page(void *context, const char *query, size_t query_length, corelane_page *page) {
-    struct corelane_text status = CORELANE_TEXT_INIT;
-    struct text text = {0};
-    (void)context;
-    bool is_valid = !query_length;
-    if (!is_valid)
-        text_format(&text, "unknown parameter %.*s; allowed: none", (int)query_length, query);
-    else if (corelane_cluster_status(cluster, &status) == CORELANE_OK)
-        text_add(&text, status.data, status.length);
-    else
-        text_add(&text, "{}", 2);
-    corelane_text_free(&status);
-    page->text = text.data;
-    page->text_length = text.length;
-    page->free_text = free;
-    return is_valid ? 0 : 1;
-}
-
 /* -------------------------------------------------------------------------------------------------- start and end */
 
 static void *run(void *given) {

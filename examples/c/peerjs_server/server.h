@@ -306,7 +306,6 @@ const char *cluster_unready(void);
 const char *cluster_refuses(enum refusal *reason);
 /* As registry_ids, with those of the other machines. */
 void cluster_ids(struct text *into);
-int32_t cluster_page(void *context, const char *query, size_t query_length, corelane_page *page);
 /* Tells the other machines that this one drains. */
 void cluster_drain(void);
 /* Leaves the cluster. */

@@ -136,7 +136,7 @@ static void introduce(void) {
 
 void watch_start(struct corelane_monitor of) {
     corelane_door_options given = CORELANE_DOOR_OPTIONS_INIT;
-    corelane_door_page pages[2] = {CORELANE_DOOR_PAGE_INIT, CORELANE_DOOR_PAGE_INIT};
+    corelane_door_page pages[1] = {CORELANE_DOOR_PAGE_INIT};
     corelane_metric metric = CORELANE_METRIC_INIT;
     corelane_error error = CORELANE_ERROR_INIT;
     monitor = of;
@@ -150,10 +150,8 @@ void watch_start(struct corelane_monitor of) {
         fail(1, "cannot count log lines: %s", error.message);
     pages[0].path = "/api/peers";
     pages[0].function = peers;
-    pages[1].path = "/api/cluster";
-    pages[1].function = cluster_page;
     given.pages = pages;
-    given.page_count = cluster_is_on() ? 2 : 1;
+    given.page_count = 1;
     given.flags = CORELANE_DOOR_PROCESS_METRICS;
     given.address = options.monitor;
     given.names = options.monitor_host;

@@ -156,6 +156,11 @@ impl Receiver {
         self.figures
     }
 
+    /// Begins again, as if nothing had arrived. The counts go on.
+    pub fn forget(&mut self) {
+        *self = Self { figures: self.figures, ..Self::default() };
+    }
+
     /// The current epoch.
     pub fn epoch(&self) -> Option<u32> {
         self.epoch

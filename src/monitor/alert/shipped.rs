@@ -14,11 +14,14 @@
 //! | `credit_exhausted` | any in the last minute | none | info | 0, 0 | |
 //! | `worker_stalled` | any worker | none | critical | 0, 0 | |
 //! | `worker_lost` | any worker | never: a lost worker does not come back | critical | 0, 0 | |
+//! | `cluster_unavailable` | NATS does not answer, or refuses | it answers | critical | 2 intervals, 2 intervals | |
+//! | `fenced` | this machine could not renew its lease | it could | critical | 0, 0 | |
 //! | `report_file` | any file | none | warning | 0, 0 | |
 //! | `cpu` | `high_cpu_threshold` | 90 % of it | warning | 2 intervals, 2 intervals | |
 //!
 //! An interval is `monitor_interval_ms`. A metric that may jump from one look to the next must stay bad for two
-//! further looks before the alert is raised. All other alerts are raised at once. For all rules the notification
+//! further looks before the alert is raised; so must `cluster_unavailable`, because a server's change of leader is over by then.
+//! All other alerts are raised at once. The rules of a cluster have no value without one. For all rules the notification
 //! repeats every 4 hours, and the cooldown is one minute.
 
 use super::rule::{Rule, Severity};
@@ -79,6 +82,14 @@ pub(crate) fn shipped(config: &Config) -> Vec<Rule> {
         any("worker_lost", "routing.workers_lost")
             .severity(Severity::Critical)
             .text("The number of workers that ended without a stop"),
+        any("cluster_unavailable", "cluster.unavailable")
+            .severity(Severity::Critical)
+            .pending_for(pause)
+            .keep_firing_for(pause)
+            .text("Whether NATS does not answer, or refuses what this machine needs (1: so)"),
+        any("fenced", "cluster.fenced")
+            .severity(Severity::Critical)
+            .text("Whether this machine owns no names, because it could not renew its lease in time (1: so)"),
         any("report_file", "reports.failing").text("The number of report files that cannot be written"),
         noisy(share("cpu", "system.cpu.process_share", config, Key::HighCpu))
             .text("The process's share of the processor time that it may use"),
@@ -155,7 +166,7 @@ mod tests {
             }
             let rules = shipped(&config);
             let names: std::collections::HashSet<_> = rules.iter().map(Rule::name).collect();
-            assert_eq!((names.len(), rules.len()), (13, 13));
+            assert_eq!((names.len(), rules.len()), (15, 15));
             for rule in rules {
                 rule.validate().unwrap();
                 assert_eq!(rule.terms.direction, Direction::Above);
@@ -167,7 +178,9 @@ mod tests {
     #[test]
     fn one_of_what_is_counted_is_enough_and_told_at_once() {
         let rules = shipped(&Config::default());
-        for name in ["egress_full", "credit_exhausted", "worker_stalled", "worker_lost", "report_file"] {
+        for name in
+            ["egress_full", "credit_exhausted", "worker_stalled", "worker_lost", "fenced", "report_file"]
+        {
             let rule = rule(&rules, name);
             assert_eq!((rule.terms.zone(1.0), rule.terms.pending), (Zone::Beyond, 0));
         }

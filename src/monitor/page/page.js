@@ -192,7 +192,6 @@ const state = {
   restarts: [], //     wall times at which the server was started again while this page was open
   peers: new Map(), // addresses by id, if the host tells them
   idle: [],
-  cluster: null, //    the other machines, if the host has any
   info: {},
   token: "",
 };
@@ -1201,16 +1200,16 @@ function drawSystem(stats) {
 }
 
 /** The machines of the cluster as this one knows them, and its links to them. */
-function drawCluster() {
-  const { cluster } = state;
+function drawCluster({ cluster }) {
   byId("cluster").hidden = byId("cluster-link").hidden = !cluster;
   if (!cluster) return;
-  const isWell = cluster.alerts.length === 0;
+  const isWell = !cluster.unavailable && !cluster.fenced;
   facts(byId("cluster-list"), [
     ["Cluster", safe(cluster.cluster)],
     ["This machine", safe(cluster.machine)],
     ["State", cluster.state],
     ["NATS", cluster.connected ? "connected" : "not connected"],
+    cluster.problem && ["Problem", safe(cluster.problem)],
     ["Directory", cluster.synced ? `complete, ${count(cluster.directory_lag)} behind` : "not complete"],
     ["Names of this machine", count(cluster.names_owned)],
     ["Names of all", count(cluster.names_known)],
@@ -1227,7 +1226,7 @@ function drawCluster() {
     return links.get(one.incarnation)?.up ? "up" : "down";
   };
   tables.links.update(cluster.machines.map((one) => ({ ...links.get(one.incarnation), ...one, status: status(one) })));
-  setText(byId("cluster-note"), isWell ? `${count(cluster.machines.length)} machines` : cluster.alerts.map(words).join(", "));
+  setText(byId("cluster-note"), isWell ? `${count(cluster.machines.length)} machines` : cluster.fenced ? "fenced" : "unavailable");
   setClass(byId("cluster-note"), isWell ? "side" : "side bad");
 }
 
@@ -1272,7 +1271,7 @@ function draw() {
   drawReasons(stats);
   drawConnections(stats);
   drawSystem(stats);
-  drawCluster();
+  drawCluster(stats);
   drawCustom(stats);
   drawAlerts(stats);
   showTitle();
@@ -1426,19 +1425,6 @@ async function readPeers() {
   }
 }
 
-/** Reads the figures of the cluster, if the host is in one. */
-async function readCluster() {
-  if (!(state.info.pages ?? []).includes("/api/cluster")) return;
-  try {
-    const cluster = await readJson("api/cluster");
-    if (state.paused && state.cluster) return;
-    state.cluster = cluster;
-    drawSoon();
-  } catch {
-    // As above.
-  }
-}
-
 /** Takes the figures of an event. While paused, only the histories grow. */
 function take({ stats, timeline }) {
   const before = (pending ?? state.stats)?.started_milliseconds;
@@ -1507,7 +1493,6 @@ async function reread() {
   if (state.span !== "minute") readTimeline(state.span);
   if (clientKind === "idle") readIdle();
   readPeers();
-  readCluster();
 }
 
 /** Waits until a token is given. */
@@ -1605,7 +1590,6 @@ async function readSettings() {
   }
   setInterval(() => (connection.isLive ? null : showState()), 1000);
   setInterval(() => connection.isLive && !document.hidden && reread(), 10_000);
-  setInterval(() => connection.isLive && !document.hidden && readCluster(), 2_000);
   const info = async () => {
     try {
       state.info = await readJson("api/info");

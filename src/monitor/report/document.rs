@@ -2,8 +2,10 @@
 //! first come first.
 
 use super::{bytes, cut, duration, percent, time};
-use crate::metrics::listed::{ACCOUNTING, EXPORTER, Figure, PATH, PLACEMENT, PORT, ROOM, Unit, WORKER};
-use crate::metrics::{ExporterStats, LatencyStats, PortStats};
+use crate::metrics::listed::{
+    ACCOUNTING, CLUSTER, EXPORTER, Figure, LINK, PATH, PLACEMENT, PORT, ROOM, Unit, WORKER,
+};
+use crate::metrics::{ClusterStatus, ExporterStats, LatencyStats, PortStats};
 use crate::monitor::figures::{
     ClientFigures, ConnectionFigures, MessageFigures, MonitorStats, RoutingFigures, SeriesFigures,
     SlowFigures, Windowed,
@@ -71,6 +73,7 @@ pub(super) fn document(stats: &MonitorStats) -> Vec<Part> {
     stats.system.iter().for_each(|system| parts.system(system));
     parts.custom(&kept, stats);
     parts.cost(&kept, &stats.monitor);
+    stats.cluster.iter().for_each(|cluster| parts.cluster(cluster));
     parts.exporters(&kept, &stats.exporters);
     parts.0
 }
@@ -459,6 +462,17 @@ impl Parts {
         ];
         let heads = ["Processor time", "Memory", "Collections", "Longest"];
         self.table(format!("The monitor itself, {kept}"), heads, [row]);
+    }
+
+    fn cluster(&mut self, cluster: &ClusterStatus) {
+        let ClusterStatus { cluster: name, machine, state, .. } = cluster;
+        let title = format!("Cluster {name}: this machine, {machine}, is {state}");
+        self.listed(title, "", CLUSTER, [(String::new(), cluster)]);
+        let links = cluster.links_by_machine();
+        self.listed("Links", "Machine", LINK, links.iter().map(|link| (link.machine.clone(), link)));
+        if let Some(problem) = &cluster.problem {
+            self.notice(Importance::Urgent, problem.clone());
+        }
     }
 
     fn exporters(&mut self, kept: &str, exporters: &[ExporterStats]) {

@@ -6,6 +6,8 @@
 
 use crate::clients::{ClientId, NameHash, RoomChanges};
 use crate::error::{Closed, Loss, PortError, SubmitError, TrySubmitError};
+#[cfg(all(feature = "nats", not(corelane_loom)))]
+use crate::metrics::ClusterFigures;
 use crate::metrics::TypeId;
 use crate::park::post_bit;
 use crate::ring::record::{
@@ -21,6 +23,8 @@ use crate::router::port::handle::Port;
 use crate::router::port::walk::Found;
 use crate::router::shared::Shared;
 use crate::sync::Arc;
+#[cfg(all(feature = "nats", not(corelane_loom)))]
+use crate::sync::lock;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -102,6 +106,12 @@ impl Gateway {
         let links = (0..MAX_LINKS as u8).map(|slot| (directory.link(slot).0, false)).collect();
         place.keep(port.submit.index);
         Ok(Self { port, links, waiting: shared.workers.iter().map(|_| Waiting::new()).collect(), posts: 0 })
+    }
+
+    /// The figures of the cluster are among the router's from now on.
+    #[cfg(all(feature = "nats", not(corelane_loom)))]
+    pub(crate) fn show(&self, figures: &Arc<ClusterFigures>) {
+        *lock(&self.shared().hub.cluster) = Some(Arc::clone(figures));
     }
 
     fn shared(&self) -> &Arc<Shared> {

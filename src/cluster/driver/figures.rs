@@ -1,0 +1,45 @@
+//! The figures, as the host and the monitor get them.
+
+use super::{Driver, Host};
+use crate::cluster::link::Moment;
+use crate::cluster::peer::Peer;
+use crate::metrics::MachineStatus;
+
+impl<H: Host> Driver<H> {
+    pub(super) fn tell(&mut self, now: Moment) {
+        let is_valid = self.lease.is_valid(now);
+        let mut status = self.status.clone();
+        let is_fenced = self.fenced_from.is_some();
+        status.fenced_ms += self.fenced_from.map_or(0, |from| now.saturating_sub(from).as_millis() as u64);
+        status.state = match () {
+            () if is_fenced => "fenced",
+            () if !is_valid || !self.directory.is_synced() => "starting",
+            () if self.info.is_draining => "draining",
+            () => "joined",
+        }
+        .into();
+        status.incarnation = format!("{:016x}", self.incarnation);
+        status.connected = self.is_connected;
+        status.synced = self.directory.is_synced();
+        status.unavailable = !self.is_connected || !is_valid || !status.synced || self.is_refused;
+        status.fenced = is_fenced;
+        status.names_owned = self.names.len();
+        status.names_known = self.directory.len();
+        status.names_left_out += self.directory.left_out();
+        status.machines_left_out = self.links.left_out();
+        status.claims_in_flight = self.names.claims();
+        status.machines = self
+            .directory
+            .machines()
+            .map(|(incarnation, info)| MachineStatus {
+                machine: info.machine.clone(),
+                incarnation: format!("{incarnation:016x}"),
+                draining: info.is_draining,
+            })
+            .collect();
+        status.machines.sort_by(|one, other| one.machine.cmp(&other.machine));
+        status.links = self.links.values().map(Peer::status).collect();
+        status.links.sort_by(|one, other| one.machine.cmp(&other.machine));
+        self.host.status(status);
+    }
+}

@@ -1,0 +1,99 @@
+//! The rooms that have members here: which keys of the bucket are to be written. Without I/O and without a clock.
+
+use crate::clients::RoomChanges;
+use std::collections::HashMap;
+
+/// Keys that are written at the same time.
+const IN_FLIGHT: usize = 64;
+
+/// The rooms of a machine.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    /// Whether a room has members here.
+    known: HashMap<String, bool>,
+    to_write: Vec<String>,
+    in_flight: usize,
+}
+
+impl Rooms {
+    /// The bucket, or this machine's incarnation, is another one: everything is written again.
+    pub fn write_all(&mut self) {
+        self.to_write = self.known.keys().cloned().collect();
+    }
+
+    /// Follows what the router tells.
+    pub fn follow(&mut self, changes: RoomChanges) {
+        if changes.all {
+            self.known.values_mut().for_each(|has_members| *has_members = false);
+            self.to_write.extend(self.known.keys().cloned());
+        }
+        for (room, has_members) in changes.rooms {
+            self.known.insert(room.clone(), has_members);
+            self.to_write.push(room);
+        }
+    }
+
+    /// The next room whose key is to be written, or deleted if it has no members.
+    pub fn next(&mut self) -> Option<(String, bool)> {
+        if self.in_flight >= IN_FLIGHT {
+            return None;
+        }
+        let room = self.to_write.pop()?;
+        let has_members = self.known.get(&room).copied().unwrap_or(false);
+        if !has_members {
+            self.known.remove(&room);
+        }
+        self.in_flight += 1;
+        Some((room, has_members))
+    }
+
+    /// A key was written, or not.
+    pub fn done(&mut self, room: String, has_members: bool, is_done: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if !is_done || self.known.get(&room).copied().unwrap_or(false) != has_members {
+            self.to_write.push(room);
+        }
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    fn changes(all: bool, rooms: &[(&str, bool)]) -> RoomChanges {
+        RoomChanges { all, rooms: rooms.iter().map(|(room, has)| ((*room).to_owned(), *has)).collect() }
+    }
+
+    #[test]
+    fn a_room_is_written_until_the_bucket_has_what_the_router_has() {
+        let mut rooms = Rooms::default();
+        rooms.follow(changes(false, &[("lobby", true)]));
+        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
+        assert_eq!(rooms.next(), None);
+        // It failed; and then the members left while it was being written.
+        rooms.done("lobby".to_owned(), true, false);
+        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
+        rooms.follow(changes(false, &[("lobby", false)]));
+        assert_eq!(rooms.next(), Some(("lobby".to_owned(), false)));
+        rooms.done("lobby".to_owned(), true, true);
+        assert_eq!(rooms.next(), Some(("lobby".to_owned(), false)));
+        rooms.done("lobby".to_owned(), false, true);
+        rooms.done("lobby".to_owned(), false, true);
+        assert_eq!(rooms.next(), None);
+    }
+
+    #[test]
+    fn few_keys_are_written_at_once() {
+        let mut rooms = Rooms::default();
+        let many: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        rooms.follow(changes(false, &many.iter().map(|room| (room.as_str(), true)).collect::<Vec<_>>()));
+        let first: Vec<_> = std::iter::from_fn(|| rooms.next()).collect();
+        assert_eq!(first.len(), IN_FLIGHT);
+        first.into_iter().for_each(|(room, has)| rooms.done(room, has, true));
+        assert_eq!(std::iter::from_fn(|| rooms.next()).count(), 100 - IN_FLIGHT);
+        rooms.write_all();
+        assert_eq!(rooms.to_write.len(), 100);
+        rooms.follow(changes(true, &[("new", true)]));
+        assert_eq!(rooms.known.values().filter(|has| **has).count(), 1);
+    }
+}
