@@ -17,6 +17,8 @@ mod faults;
 mod messages;
 #[path = "cluster/names.rs"]
 mod names;
+#[path = "cluster/partition.rs"]
+mod partition;
 #[path = "cluster/scale.rs"]
 mod scale;
 #[path = "cluster/security.rs"]
