@@ -103,6 +103,7 @@ pub struct LinkStatus {
     pub receive_rejected: u64,
 }
 
+#[cfg(not(corelane_loom))]
 impl ClusterStatus {
     /// The states that a machine can be in.
     pub(crate) const STATES: &[&str] = &["starting", "joined", "fenced", "draining", "stopped"];
@@ -129,6 +130,7 @@ impl ClusterStatus {
     }
 }
 
+#[cfg(not(corelane_loom))]
 impl LinkStatus {
     /// Adds what another link to the same machine has counted.
     pub(crate) fn add_counts(&mut self, other: &Self) {
