@@ -17,6 +17,7 @@ const PUBLISH: &[&str] = &[
     "$JS.API.STREAM.INFO.KV_corelane_test",
     "$JS.API.CONSUMER.CREATE.KV_corelane_test",
     "$JS.FC.KV_corelane_test.>",
+    "$JS.API.INFO",
     "$JS.API.STREAM.CREATE.KV_corelane_test",
     "$JS.API.STREAM.MSG.GET.KV_corelane_test",
     "$JS.API.CONSUMER.*.KV_corelane_test.>",
@@ -240,7 +241,8 @@ fn the_documented_permissions_suffice_and_each_is_needed() {
     };
     works(machine("a"), machine("b"));
     // So many names that a machine that starts is asked whether it keeps up.
-    crate::scale::fill(&nats.url().replace("://", "://a:secret@"), 50_000);
+    let options = async_nats::ConnectOptions::new().user_and_password("a".to_owned(), "secret".to_owned());
+    crate::scale::fill(&nats.url(), options, 50_000);
     let missing = [("publish", &PUBLISH[..ALWAYS]), ("subscribe", SUBSCRIBE)];
     let missing = missing.iter().flat_map(|(kind, list)| list.iter().enumerate().map(move |one| (kind, one)));
     // All at once: a machine without an inbox says so only at its second try.
