@@ -300,6 +300,8 @@ type ClusterStatus struct {
 	Machine string `json:"machine"`
 	// The machines that live, this one included.
 	Machines []MachineStatus `json:"machines"`
+	// Machines that live and have no link from this one, because it has links to 255 others.
+	MachinesLeftOut uint64 `json:"machines_left_out"`
 	// All names of the cluster, as this machine knows them.
 	NamesKnown uint64 `json:"names_known"`
 	// Names that had no room in the directory.
