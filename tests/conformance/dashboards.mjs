@@ -205,8 +205,16 @@ for (const [workers, kind] of [[0, "network threads that route"], [2, "worker th
   check(`every expression of the dashboard and of the rules has data, with ${kind}`, (t) => everyExpression(t, workers));
 }
 
+/** A server that takes all that an exporter sends. Returns its address. */
+async function collector(t) {
+  const server = http.createServer((request, response) => request.resume().on("end", () => response.end()));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  t.after(() => server.close().closeAllConnections());
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
 async function everyExpression(t, workers) {
-  const server = await startLoaded(t, workers);
+  const server = await startLoaded(t, workers, { otlp: await collector(t) });
   const stop = new AbortController();
   const recorder = process.env.RECORDER ? await startRecorder(t, stop.signal) : null;
   if (!recorder) t.diagnostic("RECORDER is not set: queries over recorded messages alone are not tested");

@@ -31,12 +31,12 @@ high_connection_threshold = 2
 `;
 
 /** Starts a server with small limits and two network threads. `workers`: the number of worker threads, 0 for none. */
-export async function startLoaded(t, workers) {
+export async function startLoaded(t, workers, options = {}) {
   const folder = mkdtempSync(join(tmpdir(), "corelane-load-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "corelane.toml");
   writeFileSync(file, CONFIG);
-  return startServer(t, { config: file, workers, threads: 2, concurrent_limit: 40 });
+  return startServer(t, { config: file, workers, threads: 2, concurrent_limit: 40, ...options });
 }
 
 /** Sends messages until `stop` is aborted: good ones, and every kind of bad one. */
