@@ -12,7 +12,7 @@ use corelane::cluster::directory::{Change, Directory, Mac, MachineInfo, Owner};
 use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
 use corelane::cluster::links::{Links, Refused};
-use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, Outcome, Seen, Told};
+use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, OPENING, Outcome, Seen, Told};
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
 use corelane::router::{FromWorker, Reject};
@@ -23,7 +23,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 20] = [
+pub const SITUATIONS: [&str; 21] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -44,6 +44,7 @@ pub const SITUATIONS: [&str; 20] = [
     "another server",
     "lost a link",
     "connects late",
+    "connects among messages",
 ];
 /// The largest payloads of the servers.
 const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
@@ -194,6 +195,7 @@ impl Shipped {
                     self.start(place);
                 }
             }
+            99 if self.random.chance(60) => self.connect_among_messages(),
             _ => self.round(),
         }
     }
@@ -406,6 +408,48 @@ impl Shipped {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// A client connects while messages for its name are on their way, after the first ones were answered as gone.
+    fn connect_among_messages(&mut self) {
+        let late = (0..self.nodes.len()).filter(|place| self.is_running(*place)).find_map(|place| {
+            let node = self.nodes[place].as_ref()?;
+            let is_late =
+                |name: &str| node.names.owned(name).is_some_and(|(_, since)| self.now >= since + OPENING);
+            node.opening.iter().find(|(_, name)| is_late(name)).map(|(_, name)| (place, *name))
+        });
+        let (Some((place, name)), Some((sender, number))) = (late, self.some_client()) else { return };
+        if sender == place {
+            return;
+        }
+        self.reached.note("connects among messages");
+        let (count, connects) = (6 + self.random.below(6), 2 + self.random.below(4));
+        for at in 0..count {
+            let now = self.now;
+            self.node(place).opens_from = if at < connects { Duration::MAX } else { now };
+            let node = self.nodes[sender].as_mut().unwrap();
+            if node.core.clients.get(&number).is_none_or(|client| client.leaving) {
+                break;
+            }
+            node.core.submit(
+                (node.process, number),
+                name,
+                Kind::Offer,
+                now,
+                &mut self.ledger,
+                &mut self.random,
+            );
+            node.core.port.publish();
+            self.cycle_of(sender);
+            self.turn(sender);
+            let by = self.random.below(20);
+            self.advance(by);
+            self.carry();
+            self.turn(place);
+            self.cycle_of(place);
+            self.poll_of(place);
+        }
+        self.node(place).opens_from = self.now;
     }
 
     fn disconnect(&mut self) {
