@@ -83,12 +83,16 @@ pub struct Directory {
     machines: HashMap<u64, Machine>,
     /// The dead incarnations that may still own names, and from when on their names are swept.
     dead: HashMap<u64, Moment>,
+    /// The dead incarnations that may still own names that had no room here. Such a name can be claimed only if its owner is
+    /// known to be dead.
+    ended: HashSet<u64>,
     rooms: HashMap<Box<str>, HashSet<u64>>,
     /// The rooms that were known before the watch started again.
     old_rooms: HashSet<Box<str>>,
     /// Rooms that dead machines have not left.
     dead_rooms: Vec<(Box<str>, u64)>,
     max_names: usize,
+    max_rooms: usize,
     is_synced: bool,
     /// The bucket is another one than before, and the machines have not all written what is theirs again.
     is_new: bool,
@@ -100,17 +104,19 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// A directory of at most `max_names` names.
-    pub fn new(own: u64, max_names: usize) -> Self {
+    /// A directory of at most `max_names` names and `max_rooms` rooms.
+    pub fn new(own: u64, max_names: usize, max_rooms: usize) -> Self {
         Self {
             own,
             names: HashMap::new(),
             machines: HashMap::new(),
             dead: HashMap::new(),
+            ended: HashSet::new(),
             rooms: HashMap::new(),
             old_rooms: HashSet::new(),
             dead_rooms: Vec::new(),
             max_names,
+            max_rooms,
             is_synced: false,
             is_new: false,
             purge: None,
@@ -164,7 +170,7 @@ impl Directory {
     pub fn liveness(&self, incarnation: u64) -> Liveness {
         match () {
             () if self.machines.contains_key(&incarnation) => Liveness::Alive,
-            () if self.dead.contains_key(&incarnation) => Liveness::Dead,
+            () if self.dead.contains_key(&incarnation) || self.ended.contains(&incarnation) => Liveness::Dead,
             () => Liveness::Unknown,
         }
     }
@@ -199,6 +205,7 @@ impl Directory {
             (self.is_new, self.purge) = (true, None);
         }
         self.round += 1;
+        self.ended.clear();
         self.old_rooms.extend(self.rooms.drain().map(|(room, _)| room));
     }
 
@@ -287,6 +294,7 @@ impl Directory {
         let round = self.round;
         let is_new = self.machines.insert(incarnation, Machine { info, round }).is_none();
         self.dead.remove(&incarnation);
+        self.ended.remove(&incarnation);
         if is_new && self.is_synced && incarnation != self.own {
             self.up(incarnation);
         }
@@ -328,6 +336,9 @@ impl Directory {
         }
         if before.is_none() && self.names.len() >= self.max_names {
             self.left_out += 1;
+            if !is_live && owner.incarnation != self.own {
+                self.ended.insert(owner.incarnation);
+            }
             return;
         }
         let was_placed = before.is_some_and(|known| known.is_placed);
@@ -356,8 +367,11 @@ impl Directory {
         }
     }
 
-    /// A machine has members in a room, or none any more.
-    pub fn room(&mut self, room: &str, incarnation: u64, has_members: bool) {
+    /// A machine has members in a room, or none any more. False: there is no room for another room.
+    pub fn room(&mut self, room: &str, incarnation: u64, has_members: bool) -> bool {
+        if has_members && self.rooms.len() >= self.max_rooms && !self.rooms.contains_key(room) {
+            return false;
+        }
         let has_changed = if has_members {
             self.rooms.entry(room.into()).or_default().insert(incarnation)
         } else {
@@ -369,6 +383,7 @@ impl Directory {
         if self.rooms.get(room).is_some_and(HashSet::is_empty) {
             self.rooms.remove(room);
         }
+        true
     }
 
     /// Rooms with members at dead machines, at most `limit`: to be deleted.
@@ -396,6 +411,9 @@ impl Directory {
         }
         if swept.is_empty() {
             // Nothing is left of them. A name that comes late makes its owner dead again.
+            if self.left_out > 0 {
+                self.ended.extend(&dead);
+            }
             self.dead.retain(|one, _| !dead.contains(one));
         } else {
             // The deletions are on their way: look again later.
@@ -419,7 +437,7 @@ mod tests {
     }
 
     fn synced() -> Directory {
-        let mut directory = Directory::new(1, 100);
+        let mut directory = Directory::new(1, 100, 100);
         directory.begin(false);
         directory.lease(1, info("a"));
         directory.lease(2, info("b"));
@@ -430,7 +448,7 @@ mod tests {
 
     #[test]
     fn names_are_placed_when_all_is_known_whatever_the_order_of_lease_and_name() {
-        let mut directory = Directory::new(1, 100);
+        let mut directory = Directory::new(1, 100, 100);
         directory.begin(false);
         directory.name("ben", 5, OWNER, Moment::ZERO);
         directory.lease(2, info("b"));
@@ -564,9 +582,36 @@ mod tests {
 
     #[test]
     fn the_number_of_names_is_bounded() {
-        let mut directory = Directory::new(1, 1);
+        let mut directory = Directory::new(1, 1, 1);
         directory.name("a", 1, OWNER, Moment::ZERO);
         directory.name("b", 2, OWNER, Moment::ZERO);
         assert_eq!((directory.len(), directory.left_out()), (1, 1));
+    }
+
+    #[test]
+    fn the_number_of_rooms_is_bounded() {
+        let mut directory = Directory::new(1, 1, 1);
+        assert!(directory.room("hall", 2, true) && directory.room("hall", 3, true));
+        assert!(!directory.room("lobby", 2, true));
+        assert!(directory.room("hall", 2, false) && directory.room("hall", 3, false));
+        assert!(directory.room("lobby", 2, true));
+    }
+
+    #[test]
+    fn the_owner_of_a_name_without_room_is_known_to_be_dead() {
+        let mut directory = Directory::new(1, 1, 1);
+        directory.begin(false);
+        let owned_by = |incarnation| Owner { incarnation, ..OWNER };
+        directory.name("a", 1, owned_by(1), Moment::ZERO);
+        directory.name("b", 2, owned_by(2), Moment::ZERO); // Its lease is told later.
+        directory.name("c", 3, owned_by(3), Moment::ZERO); // It has none.
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.synced(Moment::ZERO);
+        assert_eq!((directory.liveness(2), directory.liveness(3)), (Liveness::Alive, Liveness::Dead));
+        directory.lease_gone(2, Moment::ZERO);
+        let later = Moment::ZERO + SWEEP_AFTER;
+        assert!(directory.sweep(later, 10).is_empty() && directory.sweep(later + SWEEP_AFTER, 10).is_empty());
+        assert_eq!(directory.liveness(2), Liveness::Dead, "its name cannot be swept from here, but claimed");
     }
 }

@@ -187,7 +187,7 @@ impl<H: Host> Driver<H> {
             info: MachineInfo { machine: options.machine.clone(), is_draining: false },
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
-            directory: Directory::new(incarnation, options.names),
+            directory: Directory::new(incarnation, options.names, options.rooms),
             links: Links::new(nats.max_payload()),
             waiting: HashMap::new(),
             subscriber: None,
@@ -333,7 +333,7 @@ impl<H: Host> Driver<H> {
             Ok(()) => {}
             Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link until another ends"),
             Err(Refused::Name) => self.status.names_left_out += 1,
-            Err(Refused::Room) => tracing::warn!("no room for the interest in another room"),
+            Err(Refused::Room) => tracing::warn!("no room for another room with members elsewhere: raise the option `rooms`"),
         }
     }
 

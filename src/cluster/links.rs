@@ -284,7 +284,7 @@ mod tests {
             config.set("workers", "1").unwrap();
             let router = Builder::new(config).start().unwrap();
             let gateway = router.gateway(GatewayOptions::default()).unwrap();
-            let (directory, links) = (Directory::new(1, 10), Links::new(1 << 20));
+            let (directory, links) = (Directory::new(1, 10, 10), Links::new(1 << 20));
             let mut world = Self { _router: router, gateway, directory, links, names: Names::new(1) };
             world.directory.lease(2, MachineInfo { machine: "b".to_owned(), is_draining: false });
             world.change(Change::Up(2)).unwrap();
@@ -371,7 +371,7 @@ mod tests {
     fn a_machine_without_a_link_gets_one_with_its_names_when_another_ends() {
         let (router, _workers) = Builder::new(Config::default()).build().unwrap();
         let mut gateway = router.gateway(GatewayOptions::default()).unwrap();
-        let (mut links, mut directory) = (Links::new(1 << 20), Directory::new(1_000, 1_000));
+        let (mut links, mut directory) = (Links::new(1 << 20), Directory::new(1_000, 1_000, 10));
         let mut follow = |links: &mut Links, directory: &mut Directory| {
             let changes = directory.changes();
             let subject = |machine: &str, _| machine.to_owned();

@@ -26,7 +26,7 @@ pub struct ClusterOptions {
     pub replicas: usize,
     /// Names on other machines, at most.
     pub names: usize,
-    /// Rooms with members on other machines, at most.
+    /// Rooms with members on machines, at most.
     pub rooms: usize,
     /// Messages that a worker may have under way on one link.
     pub link_messages: u32,

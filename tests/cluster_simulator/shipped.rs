@@ -257,7 +257,7 @@ impl Shipped {
             info: MachineInfo { machine: format!("m{place}"), is_draining: false },
             lease: Lease::new(now, true),
             names: Names::new(incarnation),
-            directory: Directory::new(incarnation, 100),
+            directory: Directory::new(incarnation, 100, 100),
             links: Links::new(MAX_PAYLOADS[0]),
             is_fenced: false,
             seen: 0,
@@ -975,7 +975,7 @@ impl Node {
                 }
             }
             Entry::Lease(incarnation, _, None) => self.directory.lease_gone(incarnation, now),
-            Entry::Room(room, incarnation, has) => self.directory.room(&room, incarnation, has),
+            Entry::Room(room, incarnation, has) => assert!(self.directory.room(&room, incarnation, has)),
         }
     }
 

@@ -113,7 +113,13 @@ impl<H: Host> Driver<H> {
                 }
                 None => self.directory.lease_gone(incarnation, now),
             },
-            Key::Room(room, incarnation) => self.directory.room(&room, incarnation, value.is_some()),
+            Key::Room(room, incarnation) => {
+                if !self.directory.room(&room, incarnation, value.is_some()) {
+                    tracing::warn!(
+                        "no room for another room with members elsewhere: raise the option `rooms`"
+                    );
+                }
+            }
         }
     }
 
