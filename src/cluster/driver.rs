@@ -333,7 +333,9 @@ impl<H: Host> Driver<H> {
             Ok(()) => {}
             Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link until another ends"),
             Err(Refused::Name) => self.status.names_left_out += 1,
-            Err(Refused::Room) => tracing::warn!("no room for another room with members elsewhere: raise the option `rooms`"),
+            Err(Refused::Room) => {
+                tracing::warn!("no room for another room with members elsewhere: raise the option `rooms`")
+            }
         }
     }
 
