@@ -54,15 +54,11 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, http.StatusOK, plainType, "ok")
 	case isRead && r.URL.Path == "/api/info": // has no figures, so that everybody may know that a token is needed
-		own := []string{"/api/peers"}
-		if p.server.membership != nil {
-			own = append(own, "/api/cluster")
-		}
 		answer(w, http.StatusOK, jsonType, asJSON(struct {
 			Version string   `json:"version"`
 			Pages   []string `json:"pages"`
 			Token   bool     `json:"token"`
-		}{corelane.Version(), own, p.server.token != ""}))
+		}{corelane.Version(), []string{"/api/peers"}, p.server.token != ""}))
 	case isRead && !p.isCalledHere(r.Host): // before any figures, and before the page, whose scripts could read them
 		answer(w, http.StatusForbidden, plainType, notCalledHere)
 	case isRead && r.URL.Path == "/": // the page, in which there are no figures
@@ -72,8 +68,6 @@ func (p pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusUnauthorized, plainType, "send the token: Authorization: Bearer TOKEN")
 	case isRead && r.URL.Path == "/api/peers":
 		p.peers(w, r)
-	case isRead && r.URL.Path == "/api/cluster" && p.server.membership != nil:
-		p.cluster(w, r)
 	case !isRead:
 		p.change(w, r)
 	default:
@@ -116,20 +110,6 @@ func (p pages) peers(w http.ResponseWriter, r *http.Request) {
 		Total int    `json:"total"`
 		Peers []peer `json:"peers"`
 	}{total, peers}))
-}
-
-// cluster shows the figures of this machine and of its links.
-func (p pages) cluster(w http.ResponseWriter, r *http.Request) {
-	if r.URL.RawQuery != "" {
-		answer(w, http.StatusBadRequest, plainType, "unknown parameter; allowed: none")
-		return
-	}
-	status, err := p.server.membership.inner.Status()
-	if err != nil {
-		answer(w, http.StatusServiceUnavailable, plainType, "stopping")
-		return
-	}
-	answer(w, http.StatusOK, jsonType, asJSON(status))
 }
 
 // change hands a request that may change something to the module, if it may.
