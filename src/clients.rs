@@ -59,7 +59,7 @@ pub use name::ClientName;
 pub use policy::{CreditPolicy, Outstanding};
 
 use crate::clock::Clock;
-use crate::error::{ClientError, ConnectError, RecordConnectError};
+use crate::error::{ClientError, ConnectError, RecordConnectError, Unacknowledged};
 use crate::metrics::FailingCell;
 use crate::sync::os::touch;
 use crate::sync::{Mutex, Relaxed, lock, may_switch, mutant};
@@ -536,9 +536,11 @@ impl Clients {
 
     /// Closes the client, after CLIENT_CLOSED was handed out or the port was released. Nothing more is handed
     /// out for the client, and everything that was handed out and is unacknowledged is forgiven. Returns the
-    /// number of forgiven messages to the one caller that closed the client. Takes no lock.
-    pub(crate) fn end_close(&self, client: ClientId) -> Option<u32> {
+    /// number of forgiven messages, and the reason to count them with, to the one caller that closed the client. Takes no
+    /// lock.
+    pub(crate) fn end_close(&self, client: ClientId) -> Option<(u32, Unacknowledged)> {
         let slot = self.get(client)?;
+        let reason = slot.unacknowledged();
         // While the phase is CLOSING or credit is in use, the slot stays this client's, until it is on the
         // list.
         if !slot.leave_phase(client.generation(), Phase::Closing, Phase::Closed) {
@@ -548,7 +550,7 @@ impl Clients {
         if !mutant("slot-reuse-before-closed") {
             self.retired.push(client.index(), &slot.retired_link);
         }
-        Some(forgiven)
+        Some((forgiven, reason))
     }
 
     /// Gives back the credit for messages and bytes that the host of `port` has written to a client, at most

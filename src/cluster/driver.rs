@@ -329,11 +329,17 @@ impl<H: Host> Driver<H> {
         let cluster = &self.options.cluster;
         let subject = |machine: &str, incarnation| keys::subject(cluster, machine, incarnation);
         let router = (&mut self.gateway, &self.directory);
-        match self.links.change(change, router, subject, now) {
-            Ok(()) => {}
-            Err(Refused::Machine) => tracing::warn!("too many machines: one gets no link until another ends"),
-            Err(Refused::Name) => self.status.names_left_out += 1,
-            Err(Refused::Room) => {
+        if let Err(refused) = self.links.change(change, router, subject, now) {
+            self.refused(refused);
+        }
+    }
+
+    /// Counts or logs what found no room.
+    fn refused(&mut self, refused: Refused) {
+        match refused {
+            Refused::Machine => tracing::warn!("too many machines: one gets no link until another ends"),
+            Refused::Name => self.status.names_left_out += 1,
+            Refused::Room => {
                 tracing::warn!("no room for another room with members elsewhere: raise the option `rooms`")
             }
         }

@@ -5,6 +5,7 @@ use crate::cluster::directory::REFILL;
 use crate::cluster::keys::{self, Key};
 use crate::cluster::lease;
 use crate::cluster::link::Moment;
+use crate::cluster::links::Refused;
 use crate::cluster::names::{Operation, Outcome, Seen};
 use crate::cluster::nats::News;
 
@@ -115,9 +116,7 @@ impl<H: Host> Driver<H> {
             },
             Key::Room(room, incarnation) => {
                 if !self.directory.room(&room, incarnation, value.is_some()) {
-                    tracing::warn!(
-                        "no room for another room with members elsewhere: raise the option `rooms`"
-                    );
+                    self.refused(Refused::Room);
                 }
             }
         }

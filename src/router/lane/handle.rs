@@ -5,11 +5,9 @@
 
 use super::rings::LaneRings;
 use super::settle::settle_lane;
-use crate::clients::{ClientId, ClientSlot, CreditPolicy, KeptFigures, NewClient, Phase, RoomId};
+use crate::clients::{ClientId, CreditPolicy, KeptFigures, NewClient, Phase, RoomId};
 use crate::config::{Balance, Key};
-use crate::error::{
-    ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError, Unacknowledged,
-};
+use crate::error::{ClientError, ConnectError, JoinError, LeaveError, PortError, StaleClient, SubmitError};
 use crate::metrics::Writer;
 use crate::park::WakeWord;
 use crate::ring::Memory;
@@ -292,11 +290,10 @@ impl Lane {
     /// Ends a client for which no worker writes anything any more.
     fn end(&self, client: ClientId) -> Result<(), StaleClient> {
         let shared = &self.shared;
-        let reason = shared.clients.get(client).map_or(Unacknowledged::Closed, ClientSlot::unacknowledged);
         if shared.clients.begin_close(client) {
             shared.rooms.leave_all(client);
         }
-        let forgiven = shared.clients.end_close(client).ok_or(StaleClient)?;
+        let (forgiven, reason) = shared.clients.end_close(client).ok_or(StaleClient)?;
         let cells = &shared.ports[self.index].poll.unacknowledged;
         cells[reason as usize].add(&mut lock(&self.writer), forgiven.into());
         Ok(())

@@ -44,7 +44,7 @@ pub(in crate::router) fn settle_lane(
         let is_here = |slot: &&crate::clients::ClientSlot| usize::from(slot.place().worker) == worker;
         if shared.clients.get(client).as_ref().is_some_and(is_here) {
             shared.clients.begin_close(client);
-            forgiven += u64::from(shared.clients.end_close(client).unwrap_or(0));
+            forgiven += shared.clients.end_close(client).map_or(0, |(messages, _)| u64::from(messages));
         }
     }
     cells.unacknowledged[Unacknowledged::PortGone as usize].add(writer, forgiven);

@@ -124,11 +124,10 @@ impl PollHalf {
         let slot = shared.clients.slot(client.index())?;
         let token = slot.token();
         let figures = shared.clients.keep_figures(client, shared.controls.now());
-        let reason = slot.unacknowledged();
         let forgiven = shared.clients.end_close(client);
         // Release: pairs with the Acquire in `ClientSlot::is_unused`.
         slot.port_link.store(UNLISTED, Release);
-        let Some(forgiven) = forgiven else {
+        let Some((forgiven, reason)) = forgiven else {
             self.count_closed();
             return None;
         };

@@ -642,8 +642,9 @@ impl Lease {
         let (shared, index) = (&self.shared, self.index);
         for client in shared.clients.of_port(index as u16) {
             shared.clients.begin_close(client);
-            let forgiven = shared.clients.end_close(client).unwrap_or(0);
-            poll.forgive(forgiven, Unacknowledged::PortGone);
+            if let Some((forgiven, _)) = shared.clients.end_close(client) {
+                poll.forgive(forgiven, Unacknowledged::PortGone);
+            }
             shared.rooms.leave_all(client);
         }
         for worker in (0..shared.workers.len()).filter(|worker| self.attached & 1 << worker != 0) {

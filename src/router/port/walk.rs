@@ -176,9 +176,9 @@ impl PollHalf {
             delivery_kind::CLOSE => slot.credit.end_close_delivery(client.generation()),
             delivery_kind::CLIENT_CLOSED => {
                 let figures = shared.clients.keep_figures(client, shared.controls.now());
-                let reason = slot.unacknowledged();
-                let forgiven = shared.clients.end_close(client).unwrap_or(0);
-                forgive(shard, &mut self.writer, forgiven, reason);
+                if let Some((forgiven, reason)) = shared.clients.end_close(client) {
+                    forgive(shard, &mut self.writer, forgiven, reason);
+                }
                 return Step::Event(Found::Closing(Closing::Closed { client, token, figures }));
             }
             _ => {}

@@ -7,7 +7,7 @@
 
 use crate::clients::{ClientId, ClientSlot, NoticeAt, Phase, Refusals};
 use crate::config::Key;
-use crate::error::{Loss, SubmitError, Unacknowledged, Undeliverable};
+use crate::error::{Loss, SubmitError, Undeliverable};
 use crate::ring::record::{
     Acknowledgement, DeliveryHeader, IngressHeader, delivery_kind, ingress_flag, ingress_kind, word_of,
 };
@@ -426,9 +426,9 @@ impl<'a> WorkerContext<'a> {
     /// workers still have for it in their rings, and its slot may be reused once its held messages have ended.
     fn close_lane_client(&mut self, port: usize, client: ClientId) {
         let shared = self.shared;
-        let reason = shared.clients.get(client).map_or(Unacknowledged::Closed, ClientSlot::unacknowledged);
-        let forgiven = shared.clients.end_close(client).unwrap_or(0);
-        let cells = &shared.workers[self.state.worker].paths[port].lane;
-        cells.unacknowledged[reason as usize].add(&mut self.state.writer, forgiven.into());
+        if let Some((forgiven, reason)) = shared.clients.end_close(client) {
+            let cells = &shared.workers[self.state.worker].paths[port].lane;
+            cells.unacknowledged[reason as usize].add(&mut self.state.writer, forgiven.into());
+        }
     }
 }

@@ -125,13 +125,8 @@ impl WorkerContext<'_> {
                 (false, None) => failed(Failed::UnknownRecipient),
             };
         };
-        if self.state.holds.holds_for(hash) {
-            self.flush_elsewhere(hash, at);
-            if self.state.holds.holds_for(hash) {
-                let gone = self.state.holds.gone_from(hash) == Some(at);
-                let reason = if gone { Failed::UnknownRecipient } else { self.stays(at).failed() };
-                return if may_hold { self.hold(call, (hash, name), relayed) } else { failed(reason) };
-            }
+        if let Some(reason) = self.held_before(hash, at) {
+            return if may_hold { self.hold(call, (hash, name), relayed) } else { failed(reason) };
         }
         let held = self.held_of(call);
         let leaving = Leaving { hash, name, may_hold, is_room: false, sender: held.sender };
@@ -146,6 +141,18 @@ impl WorkerContext<'_> {
             Err(Stays::Down) if may_hold => self.hold(call, (hash, name), relayed),
             Err(stays) => failed(stays.failed()),
         }
+    }
+
+    /// Hands held messages of a name over. Why a later one cannot follow, if some must stay.
+    fn held_before(&mut self, hash: NameHash, at: Elsewhere) -> Option<Failed> {
+        if self.state.holds.holds_for(hash) {
+            self.flush_elsewhere(hash, at);
+        }
+        if !self.state.holds.holds_for(hash) {
+            return None;
+        }
+        let gone = self.state.holds.gone_from(hash) == Some(at);
+        Some(if gone { Failed::UnknownRecipient } else { self.stays(at).failed() })
     }
 
     /// Messages for a name are held because its old place has not answered earlier ones. They wait for [`PATIENCE`] at most.
@@ -400,12 +407,8 @@ impl WorkerContext<'_> {
         if self.unanswered(hash).is_some_and(|earlier| earlier != at) {
             return Err(Failed::Moved);
         }
-        if self.state.holds.holds_for(hash) {
-            self.flush_elsewhere(hash, at);
-            if self.state.holds.holds_for(hash) {
-                let gone = self.state.holds.gone_from(hash) == Some(at);
-                return Err(if gone { Failed::UnknownRecipient } else { self.stays(at).failed() });
-            }
+        if let Some(reason) = self.held_before(hash, at) {
+            return Err(reason);
         }
         let held = copy_of(&call.delivery(), call.ids, bytes.len());
         let leaving = Leaving { hash, name, may_hold: false, is_room: false, sender: call.client };
