@@ -1,47 +1,50 @@
 #!/usr/bin/env bash
 # Runs test suites and prints the seconds that each took. `test.sh NAME...` runs the named suites or groups; without a
-# name it runs all. Group `test` is what a change of a line needs. Group `verify` is the longer rest. Suites that need a
-# missing tool are listed as skipped; with CORELANE_REQUIRE_ALL=1 a skip is a failure.
+# name it runs all. Group `test` is what a change of a line needs. Group `verify` is the longer rest. Two suites run at once;
+# the output of each is printed when it ends. Suites that need a missing tool are listed as skipped; with
+# CORELANE_REQUIRE_ALL=1 a skip is a failure.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 # nginx is in /usr/sbin, nats-server where `go install` puts it.
 export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/sbin:$(go env GOPATH 2>/dev/null)/bin
 
-# Passes each suite to a command: GROUP NAME "REQUIRED TOOLS" COMMAND...
+# Passes each suite to a command: GROUP LANE NAME "REQUIRED TOOLS" COMMAND... The suites of a lane run one after another, the two
+# lanes beside each other, because many suites of servers wait most of the time. Suites of the lane `release` share the release
+# build and the packages of tests/conformance; those of the lane `own` use other folders.
 suites() {
-    "$1" test unit "" cargo test --quiet --workspace
-    "$1" test portable "" cargo test --quiet --features portable-scan --test envelope
-    "$1" test loom "" scripts/loom.sh models
-    "$1" test conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs drain.mjs monitor.mjs parity.mjs exports.mjs
-    "$1" test browser "node npm chromium" conformance browser.mjs
-    "$1" test page "node npm chromium" conformance page.mjs
-    "$1" test ffi "gcc g++ go python3" scripts/ffi.sh
-    "$1" test go "gcc go pkg-config" scripts/go.sh
-    "$1" test conformance-c "node npm openssl gcc lws" conformance_c conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
-    "$1" test browser-c "node npm chromium gcc lws" conformance_c browser.mjs
-    "$1" test conformance-go "node npm openssl gcc go python3" conformance_go conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
-    "$1" test browser-go "node npm chromium gcc go" conformance_go browser.mjs
-    "$1" test page-go "node npm chromium gcc go" conformance_go page.mjs
-    "$1" verify conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
-    "$1" verify page-c "node npm chromium gcc lws" conformance_c page.mjs
-    "$1" verify loom-mutants "" scripts/loom.sh mutants
-    "$1" verify simulator-mutants "" scripts/simulator-mutants.sh
-    "$1" verify tsan "" scripts/tsan.sh
-    "$1" verify c-calls "" c_calls
-    "$1" verify conformance-go-threads "node npm openssl gcc go python3" conformance_go_threads
-    "$1" verify soak-go "gcc go" soak_go
-    "$1" verify conformance-original "node npm openssl" conformance_original
-    "$1" verify scale "node npm" conformance scale.mjs
-    "$1" verify cluster "node npm chromium nats-server gcc go lws" cluster
-    "$1" verify cluster-c "node npm nats-server gcc lws" conformance_c cluster.mjs drain.mjs
-    "$1" verify cluster-go "node npm nats-server gcc go" conformance_go cluster.mjs drain.mjs
-    "$1" verify dashboards "go node npm openssl prometheus promtool nginx" dashboards
-    "$1" verify instructions "valgrind" scripts/callgrind.sh
-    "$1" verify elasticsearch "mvn javac" scripts/elasticsearch.sh
-    "$1" verify otlp "go python3" scripts/otlp.sh
-    "$1" verify fuzz "cargo-fuzz" scripts/fuzz.sh
-    "$1" verify bench "go g++ node npm" scripts/bench.sh --quick
+    "$1" test own unit "" cargo test --quiet --workspace
+    "$1" test own portable "" cargo test --quiet --features portable-scan --test envelope
+    "$1" test own loom "" scripts/loom.sh models
+    "$1" test release conformance "node npm openssl python3" conformance conformance.mjs sockets.mjs running.mjs drain.mjs monitor.mjs parity.mjs exports.mjs
+    "$1" test release browser "node npm chromium" conformance browser.mjs
+    "$1" test release page "node npm chromium" conformance page.mjs
+    "$1" test release ffi "gcc g++ go python3" scripts/ffi.sh
+    "$1" test release go "gcc go pkg-config" scripts/go.sh
+    "$1" test release conformance-c "node npm openssl gcc lws" conformance_c conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
+    "$1" test release browser-c "node npm chromium gcc lws" conformance_c browser.mjs
+    "$1" test release conformance-go "node npm openssl gcc go python3" conformance_go conformance.mjs sockets.mjs running.mjs monitor.mjs parity.mjs
+    "$1" test release browser-go "node npm chromium gcc go" conformance_go browser.mjs
+    "$1" test release page-go "node npm chromium gcc go" conformance_go page.mjs
+    "$1" verify release conformance-c-threads "node npm openssl gcc lws" conformance_c_threads
+    "$1" verify release page-c "node npm chromium gcc lws" conformance_c page.mjs
+    "$1" verify own loom-mutants "" scripts/loom.sh mutants
+    "$1" verify own simulator-mutants "" scripts/simulator-mutants.sh
+    "$1" verify own tsan "" scripts/tsan.sh
+    "$1" verify release c-calls "" c_calls
+    "$1" verify release conformance-go-threads "node npm openssl gcc go python3" conformance_go_threads
+    "$1" verify release soak-go "gcc go" soak_go
+    "$1" verify release conformance-original "node npm openssl" conformance_original
+    "$1" verify release scale "node npm" conformance scale.mjs
+    "$1" verify release cluster "node npm chromium nats-server gcc go lws" cluster
+    "$1" verify release cluster-c "node npm nats-server gcc lws" conformance_c cluster.mjs drain.mjs
+    "$1" verify release cluster-go "node npm nats-server gcc go" conformance_go cluster.mjs drain.mjs
+    "$1" verify release dashboards "go node npm openssl prometheus promtool nginx" dashboards
+    "$1" verify release instructions "valgrind" scripts/callgrind.sh
+    "$1" verify own elasticsearch "mvn javac" scripts/elasticsearch.sh
+    "$1" verify own otlp "go python3" scripts/otlp.sh
+    "$1" verify own fuzz "cargo-fuzz" scripts/fuzz.sh
+    "$1" verify release bench "go g++ node npm" scripts/bench.sh --quick
 }
 
 conformance() {
@@ -152,7 +155,7 @@ conformance_original() {
     (cd tests/conformance && SUITE=shared SERVER_COMMAND=$server node --test conformance.mjs sockets.mjs parity.mjs)
 }
 
-known=() skipped=() failed=() passed=0 report=()
+known=()
 
 has() {
     case $1 in
@@ -169,26 +172,32 @@ among() {
     return 1
 }
 
-name() { known+=("$1" "$2"); }
+name() { known+=("$1" "$3"); }
 
+asked() { among "$1" "${only[@]}" || among "$3" "${only[@]}"; }
+
+lane_of() { if asked "$@"; then lanes+=("$2"); fi; }
+
+# Runs a suite of $lane, and adds a line to $results: passed, failed or skipped, the seconds, the name.
 run() {
-    local group=$1 name=$2 tools=$3 tool
-    shift 3
-    if ! among "$name" "${only[@]}" && ! among "$group" "${only[@]}"; then return; fi
+    local name=$3 tools=$4 tool start=$SECONDS result=passed
+    if [[ $2 != "$lane" ]] || ! asked "$@"; then return; fi
+    shift 4
     for tool in $tools; do
         if ! has "$tool"; then
             echo "skipped: $name ($tool is missing: make deps)"
-            skipped+=("$name")
+            echo "skipped 0 $name" >>"$results"
             return
         fi
     done
-    local start=$SECONDS
-    echo "=== $name"
-    if "$@"; then passed=$((passed + 1)); else
-        echo "FAILED: $name"
-        failed+=("$name")
-    fi
-    report+=("$(printf '%4d s  %s' $((SECONDS - start)) "$name")")
+    if [[ $captured ]]; then "$@" >"$results.$lane" 2>&1 || result=failed; fi
+    {
+        flock 9
+        echo "=== $name"
+        if [[ $captured ]]; then cat "$results.$lane"; else "$@" || result=failed; fi
+        if [[ $result == failed ]]; then echo "FAILED: $name"; fi
+    } 9>"$results.lock"
+    echo "$result $((SECONDS - start)) $name" >>"$results"
 }
 
 suites name
@@ -200,11 +209,27 @@ for one in "${only[@]}"; do
         exit 2
     fi
 done
-suites run
+lanes=()
+suites lane_of
+mapfile -t lanes < <(printf '%s\n' "${lanes[@]}" | sort -u)
+captured= # What two suites print at once would mix.
+if [[ ${#lanes[@]} == 2 ]]; then captured=yes; fi
+results=$(mktemp)
+trap 'rm -f "$results"*' EXIT
+set -m # Each lane is a process group, so that all of it can be ended.
+running=()
+trap 'for group in "${running[@]}"; do kill -- "-$group"; done; exit 130' INT TERM
+for lane in "${lanes[@]}"; do
+    suites run </dev/null &
+    running+=($!)
+done
+wait
 
-printf '%s\n' "--- seconds per suite, builds included" "${report[@]}" "$(printf '%4d s  total' $SECONDS)"
-echo "suites: $passed passed, ${#failed[@]} failed, ${#skipped[@]} skipped"
-for one in "${failed[@]}"; do echo "failed: $one"; done
-for one in "${skipped[@]}"; do echo "skipped: $one"; done
-[[ ${#failed[@]} == 0 ]] || exit 1
-[[ ${#skipped[@]} == 0 || ${CORELANE_REQUIRE_ALL:-} != 1 ]]
+echo "--- seconds per suite, builds included"
+awk '{ printf "%4d s  %s\n", $2, $3 }' "$results"
+printf '%4d s  total\n' $SECONDS
+count() { grep -c "^$1 " "$results"; }
+echo "suites: $(count passed) passed, $(count failed) failed, $(count skipped) skipped"
+sed -n 's/^\(failed\|skipped\) [0-9]* /\1: /p' "$results"
+[[ $(count failed) == 0 ]] || exit 1
+[[ $(count skipped) == 0 || ${CORELANE_REQUIRE_ALL:-} != 1 ]]
