@@ -185,7 +185,7 @@ impl<H: Host> Driver<H> {
             macs: Macs::new(secret),
             incarnation,
             info: MachineInfo { machine: options.machine.clone(), is_draining: false },
-            lease: Lease::new(now, true),
+            lease: Lease::new(now),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, options.names, options.rooms),
             links: Links::new(nats.max_payload()),
@@ -282,7 +282,7 @@ impl<H: Host> Driver<H> {
         self.fenced_from.get_or_insert(now);
         let before = self.incarnation;
         self.incarnation = new_incarnation(&self.options.machine, before);
-        self.lease = Lease::new(now, false);
+        self.lease = Lease::new(now);
         self.nats.sweep(Key::Lease(before), None);
         self.directory.set_own(self.incarnation, now);
         self.names.restart(self.incarnation);

@@ -17,8 +17,8 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The owner stops this long after it sent its last acknowledged renewal.
 pub const FENCE_AFTER: Duration = Duration::from_secs(15);
-/// After a gap in its own renewals a machine takes no name of a dead one for this long: a stall of NATS expires every lease,
-/// and the other machines are about to return.
+/// A machine that begins, returns or had a gap in its own renewals takes no name of a dead one for this long: a stall of NATS
+/// expires every lease, and the other machines are about to return.
 pub const SEIZE_AFTER: Duration = Duration::from_secs(10);
 /// No acknowledged renewal for this long is a gap.
 const GAP: Duration = Duration::from_secs(8);
@@ -51,8 +51,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease that does not exist yet. `may_seize`: names of dead machines may be taken at once, as when the machine starts.
-    pub fn new(now: Moment, may_seize: bool) -> Self {
+    /// A lease that does not exist yet.
+    pub fn new(now: Moment) -> Self {
         Self {
             revision: 0,
             valid_from: None,
@@ -60,7 +60,7 @@ impl Lease {
             is_waiting: false,
             must_read: false,
             is_fenced: false,
-            seize_from: if may_seize { now } else { now + SEIZE_AFTER },
+            seize_from: now + SEIZE_AFTER,
         }
     }
 
@@ -100,7 +100,9 @@ impl Lease {
         if self.is_fenced {
             return;
         }
-        if self.valid_from.is_some_and(|from| sent.saturating_sub(from) >= GAP) {
+        // The first one too: nobody knows for how long NATS was away before a machine begins or returns.
+        let is_after_gap = self.valid_from.is_none_or(|from| sent.saturating_sub(from) >= GAP);
+        if is_after_gap && !mutant("cluster-seizes-after-gap") {
             self.seize_from = now + SEIZE_AFTER;
         }
         self.revision = revision;
@@ -181,7 +183,7 @@ mod tests {
     }
 
     fn live() -> Lease {
-        let mut lease = Lease::new(at(0), true);
+        let mut lease = Lease::new(at(0));
         assert_eq!(lease.due(at(0)), Due::Renew(0));
         lease.renewed(at(0), 7, at(2));
         lease
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_expired_before_any_acknowledgement_is_written_again() {
-        let mut lease = Lease::new(at(0), true);
+        let mut lease = Lease::new(at(0));
         assert_eq!(lease.due(at(0)), Due::Renew(0));
         lease.failed(at(3000)); // It was written, and its acknowledgement lost.
         assert_eq!(lease.due(at(4000)), Due::Renew(0));
@@ -252,16 +254,33 @@ mod tests {
     #[test]
     fn after_a_gap_nothing_is_seized_for_ten_seconds() {
         let mut lease = live();
-        assert!(lease.may_seize(at(5000)));
-        assert!(!lease.may_seize(at(9000)), "its own renewals are missing");
-        assert_eq!(lease.due(at(9000)), Due::Renew(7));
-        lease.renewed(at(9000), 8, at(9001));
-        assert!(!lease.may_seize(at(12_000)));
-        assert_eq!(lease.due(at(14_000)), Due::Renew(8));
-        lease.renewed(at(14_000), 9, at(14_001));
-        assert!(!lease.may_seize(at(19_000)));
-        assert!(lease.may_seize(at(19_001)));
-        let returned = Lease::new(at(0), false);
-        assert!(!returned.may_seize(at(1)));
+        renew(&mut lease, at(5000));
+        renew(&mut lease, at(10_000));
+        assert!(lease.may_seize(at(15_000)));
+        assert!(!lease.may_seize(at(18_000)), "its own renewals are missing");
+        renew(&mut lease, at(18_000));
+        assert!(!lease.may_seize(at(22_000)));
+        renew(&mut lease, at(23_000));
+        assert!(!lease.may_seize(at(28_000)));
+        assert!(lease.may_seize(at(28_001)));
+    }
+
+    #[test]
+    fn after_a_longer_outage_nothing_is_seized_for_ten_seconds_either() {
+        // Fenced, and NATS is away for another minute; or started while it was away.
+        let mut lease = Lease::new(at(0));
+        assert_eq!(lease.due(at(0)), Due::Renew(0));
+        lease.failed(at(3000));
+        renew(&mut lease, at(60_000));
+        assert!(lease.is_valid(at(60_001)) && !lease.may_seize(at(60_001)));
+        renew(&mut lease, at(65_000));
+        assert!(!lease.may_seize(at(70_000)));
+        assert!(lease.may_seize(at(70_001)));
+    }
+
+    /// Renews the lease with an acknowledgement after a millisecond.
+    fn renew(lease: &mut Lease, sent: Moment) {
+        assert!(matches!(lease.due(sent), Due::Renew(_)));
+        lease.renewed(sent, lease.revision() + 1, sent + at(1));
     }
 }

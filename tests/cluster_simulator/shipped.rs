@@ -255,7 +255,7 @@ impl Shipped {
             incarnation,
             core: Core::new(&self.settings, &self.clock, process),
             info: MachineInfo { machine: format!("m{place}"), is_draining: false },
-            lease: Lease::new(now, true),
+            lease: Lease::new(now),
             names: Names::new(incarnation),
             directory: Directory::new(incarnation, 100, 100),
             links: Links::new(MAX_PAYLOADS[0]),
@@ -658,7 +658,7 @@ impl Shipped {
         let before = node.incarnation;
         node.is_fenced = true;
         node.incarnation += 1;
-        node.lease = Lease::new(now, false);
+        node.lease = Lease::new(now);
         node.directory.set_own(node.incarnation, now);
         node.names.restart(node.incarnation);
         node.links.begin_again(&mut node.core.gateway, now);
