@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::link::Moment;
+use crate::sync::mutant;
 
 /// The keyed digest of a client's token.
 pub type Mac = [u8; 16];
@@ -393,8 +394,8 @@ impl Directory {
     }
 
     /// Names of dead machines that are due to be deleted, in their revisions, at most `limit`. Their deletion comes back by
-    /// the watch.
-    pub fn sweep(&mut self, now: Moment, limit: usize) -> Vec<(Box<str>, u64)> {
+    /// the watch. Only for a machine that may seize them ([`Lease::may_seize`](super::lease::Lease::may_seize)).
+    pub fn sweep(&mut self, now: Moment, limit: usize) -> Vec<(Box<str>, Option<u64>)> {
         if !self.is_synced || !self.dead.values().any(|from| now >= *from) {
             return Vec::new();
         }
@@ -402,8 +403,10 @@ impl Directory {
             self.dead.iter().filter(|(_, from)| now >= **from).map(|(one, _)| *one).collect();
         let mut swept: Vec<_> = Vec::new();
         for (name, known) in &self.names {
-            if dead.contains(&known.owner.incarnation) {
-                swept.push((name.clone(), known.revision));
+            let owner = known.owner.incarnation;
+            if dead.contains(&owner) || (mutant("cluster-sweeps-live") && owner != self.own) {
+                let is_any = mutant("cluster-sweeps-any-revision");
+                swept.push((name.clone(), (!is_any).then_some(known.revision)));
                 if swept.len() >= limit {
                     break;
                 }
@@ -467,7 +470,7 @@ mod tests {
         assert_eq!(directory.liveness(2), Liveness::Dead);
         assert_eq!(directory.owner("ben"), Some((OWNER, 5)), "its revision is needed to take it");
         assert!(directory.sweep(Duration::from_secs(11), 10).is_empty());
-        assert_eq!(directory.sweep(Duration::from_secs(12), 10), [("ben".into(), 5)]);
+        assert_eq!(directory.sweep(Duration::from_secs(12), 10), [("ben".into(), Some(5))]);
         directory.name_gone("ben", 6);
         assert!(directory.sweep(Duration::from_secs(14), 10).is_empty());
         assert!(directory.is_empty());

@@ -393,18 +393,7 @@ impl<H: Host> Driver<H> {
     fn slow(&mut self, now: Moment) {
         if self.is_connected && self.lease.is_valid(now) {
             self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
-            let room = MAX_CLAIMS.saturating_sub(self.sweeps);
-            for (name, revision) in self.directory.sweep(now, room) {
-                if self.names.contains(&name) {
-                    continue; // It is being claimed.
-                }
-                self.sweeps += 1;
-                self.nats.sweep(Key::Name(name.into()), Some(revision));
-            }
-            for (name, incarnation) in self.directory.dead_rooms(room) {
-                self.sweeps += 1;
-                self.nats.sweep(Key::Room(name.into(), incarnation), None);
-            }
+            self.sweep(now);
             for name in self.names.gone() {
                 if self.gateway.is_local(&name) {
                     self.names.touch(&name);
@@ -426,6 +415,24 @@ impl<H: Host> Driver<H> {
             }
         }
         self.tell(now);
+    }
+
+    /// Deletes what belongs to dead machines.
+    fn sweep(&mut self, now: Moment) {
+        let room = MAX_CLAIMS.saturating_sub(self.sweeps);
+        // A name that is swept is free for everybody, as one that is seized.
+        let swept = if self.lease.may_seize(now) { self.directory.sweep(now, room) } else { Vec::new() };
+        for (name, revision) in swept {
+            if self.names.contains(&name) {
+                continue; // It is being claimed.
+            }
+            self.sweeps += 1;
+            self.nats.sweep(Key::Name(name.into()), revision);
+        }
+        for (name, incarnation) in self.directory.dead_rooms(room) {
+            self.sweeps += 1;
+            self.nats.sweep(Key::Room(name.into(), incarnation), None);
+        }
     }
 
     /// The end: what is acknowledged is sent, the lease is deleted.

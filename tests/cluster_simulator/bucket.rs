@@ -21,7 +21,7 @@ pub enum Ask {
     /// The lease of an incarnation, if its last revision is this one; when it was sent.
     Renew(u64, MachineInfo, u64, Duration),
     ReadLease(u64),
-    Sweep(Box<str>, u64),
+    Sweep(Box<str>, Option<u64>),
     EndLease(u64),
     Room(String, u64, bool),
 }
@@ -102,11 +102,9 @@ impl Bucket {
                 self.leases.get(incarnation).map_or(Outcome::Nothing(ended), |lease| Outcome::Done(lease.1))
             }
             Ask::Sweep(name, expected) => {
-                if self
-                    .names
-                    .get(name)
-                    .is_some_and(|(owner, revision)| owner.is_some() && revision == expected)
-                {
+                if self.names.get(name).is_some_and(|(owner, revision)| {
+                    owner.is_some() && expected.is_none_or(|one| one == *revision)
+                }) {
                     self.put(name, None);
                 }
                 Outcome::Done(0)

@@ -623,7 +623,9 @@ impl Shipped {
         node.next_slow = now + Duration::from_millis(100);
         let mut asks = Vec::new();
         if node.lease.is_valid(now) {
-            let mut swept = node.directory.sweep(now, usize::MAX);
+            let may_seize = node.lease.may_seize(now);
+            let mut swept = if may_seize { node.directory.sweep(now, MAX_CLAIMS) } else { Vec::new() };
+            swept.retain(|(name, _)| !node.names.contains(name));
             swept.sort();
             if !swept.is_empty() {
                 self.reached.note("swept");
@@ -745,7 +747,7 @@ impl Shipped {
                     format!("{now:?} bucket of process {process}: {operation:?} {outcome:?}")
                 }),
                 Ask::Sweep(name, revision) => {
-                    crate::log(name, || format!("{now:?} bucket of process {process}: sweep {revision}"))
+                    crate::log(name, || format!("{now:?} bucket of process {process}: sweep {revision:?}"))
                 }
                 _ => {}
             }

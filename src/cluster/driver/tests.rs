@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::cluster::Cluster;
+use crate::cluster::directory::Owner;
 use crate::cluster::names::Outcome;
 use crate::config::Config;
 use crate::router::{Builder, GatewayOptions, Router};
@@ -30,14 +31,19 @@ fn options() -> ClusterOptions {
     }
 }
 
-#[test]
-fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
+fn with_driver(test: impl FnOnce(&mut Driver<Deaf>)) {
     let router = router();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let gateway = router.gateway(GatewayOptions::default()).unwrap();
         let (nats, _news) = Nats::connect(&options()).await.unwrap();
-        let mut driver = Driver::new(options(), gateway, nats, Deaf);
+        test(&mut Driver::new(options(), gateway, nats, Deaf));
+    });
+}
+
+#[test]
+fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
+    with_driver(|driver| {
         let (start, before) = (since_boot(), driver.incarnation);
         driver.has_bucket = true;
         driver.due(start);
@@ -51,6 +57,40 @@ fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
         assert!(!driver.lease.is_valid(late));
         driver.news(News::LeaseRead(before, Outcome::Done(2)), late);
         assert_eq!(driver.lease.revision(), 0);
+    });
+}
+
+/// A driver that is connected and has its lease, and knows a machine that has died and its name.
+fn with_a_dead_machine(driver: &mut Driver<Deaf>, start: Moment) {
+    (driver.is_connected, driver.has_bucket) = (true, true);
+    driver.due(start);
+    driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(1)), start);
+    driver.news(News::WatchBegins, start);
+    let (dead, owner) = (7, keys::owner_value(&Owner { incarnation: 7, claim: 1, mac: [0; 16] }));
+    let info = MachineInfo { machine: "b".to_owned(), is_draining: false };
+    let lease = Some(keys::lease_value(&info).into_bytes());
+    driver.news(News::Entry(Key::Lease(dead), 2, lease), start);
+    driver.news(News::Entry(Key::Name("ben".to_owned()), 3, Some(owner.into_bytes())), start);
+    driver.news(News::Synced, start);
+    driver.news(News::Entry(Key::Lease(dead), 4, None), start);
+}
+
+#[test]
+fn a_machine_that_may_not_seize_sweeps_no_name_either() {
+    with_driver(|driver| {
+        let start = since_boot();
+        with_a_dead_machine(driver, start);
+        let mut now = start;
+        while !driver.lease.may_seize(now) {
+            driver.slow(now);
+            assert_eq!(driver.sweeps, 0, "{:?}", now - start);
+            now += Duration::from_secs(1);
+            if driver.lease.due(now) != lease::Due::Nothing {
+                driver.news(News::Renewed(driver.incarnation, now, Outcome::Done(1)), now);
+            }
+        }
+        driver.slow(now);
+        assert_eq!(driver.sweeps, 1);
     });
 }
 
