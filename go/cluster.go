@@ -164,8 +164,9 @@ func (c *Cluster) told() {
 // over from wherever it was. Connect the client afterwards, and release the claim after the client's EventClosed. If the context
 // ends first, the claim is given up. A waiting claim takes no thread.
 //
-// ErrTaken: another client has the name. ErrUnavailable: NATS does not answer. ErrFenced: this machine is cut off. ErrBusy: too
-// many claims; let the client come again later. ErrClosed: the cluster drains or has stopped. ErrInvalid: the name. ErrStale.
+// ErrTaken: another client has the name. ErrUnavailable: NATS does not answer. ErrFenced: this machine is cut off. ErrBusy: not
+// now: too many claims, or the name's owner or the bucket was lost and may be about to return; let the client come again later, and
+// do not connect it without a claim. ErrClosed: the cluster drains or has stopped. ErrInvalid: the name. ErrStale.
 func (c *Cluster) Claim(ctx context.Context, name, token string) (*Claim, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

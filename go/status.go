@@ -65,7 +65,7 @@ var (
 	ErrLimit = &Error{Code: CodeLimit}
 	// ErrState: not possible in the present state of the router, lane or monitor.
 	ErrState = &Error{Code: CodeState}
-	// ErrBusy: another goroutine is inside a call that only one may make, or too many claims are under way.
+	// ErrBusy: another goroutine is inside a call that only one may make, or a name cannot be claimed now.
 	ErrBusy = &Error{Code: CodeBusy}
 	// ErrTimeout: the time-out expired first.
 	ErrTimeout = &Error{Code: CodeTimeout}
@@ -122,7 +122,7 @@ var statuses = map[Code][2]string{
 	CodeExists:         {"CORELANE_EXISTS", "the name is taken"},
 	CodeLimit:          {"CORELANE_LIMIT", "a limit is reached"},
 	CodeState:          {"CORELANE_STATE", "not possible in the present state"},
-	CodeBusy:           {"CORELANE_BUSY", "in use: another thread is inside a call with this object, or too many claims are under way"},
+	CodeBusy:           {"CORELANE_BUSY", "in use: another thread is inside a call with this object, or a name cannot be claimed now"},
 	CodeTimeout:        {"CORELANE_TIMEOUT", "the time-out expired first"},
 	CodeClosed:         {"CORELANE_CLOSED", "the router or the cluster is draining or has stopped"},
 	CodeThread:         {"CORELANE_THREAD", "this thread must not make this call"},

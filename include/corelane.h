@@ -335,7 +335,7 @@ enum corelane_status
   CORELANE_LIMIT = -16,
   // Not possible in the present state of the router, port or monitor.
   CORELANE_STATE = -17,
-  // In use: another thread is inside a call with this handle, or too many claims are under way. Retry later.
+  // In use: another thread is inside a call with this handle, or a name cannot be claimed now. Retry later.
   CORELANE_BUSY = -18,
   // The time-out expired first.
   CORELANE_TIMEOUT = -19,
@@ -3085,7 +3085,8 @@ int32_t corelane_router_join_cluster(struct corelane_router router,
 // name is an event of `corelane_cluster_next` with it.
 //
 // Any thread; waits. CORELANE_EXISTS (another client has the name), CORELANE_UNAVAILABLE (NATS does not answer),
-// CORELANE_FENCED (this machine is cut off), CORELANE_BUSY (too many claims: let the client come again later),
+// CORELANE_FENCED (this machine is cut off), CORELANE_BUSY (not now: too many claims, or the name's owner or the bucket was lost
+// and may be about to return: let the client come again later, and do not connect it without a claim),
 // CORELANE_TIMEOUT, CORELANE_CLOSED (the cluster drains or has stopped), CORELANE_INVALID (the name's length; not UTF-8),
 // CORELANE_NULL, CORELANE_STALE.
 int32_t corelane_cluster_claim(struct corelane_cluster cluster,

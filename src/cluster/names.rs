@@ -28,11 +28,13 @@ const MAX_DOUBTFUL: usize = 65_536;
 pub enum ClaimError {
     /// Another client has the name, with another token.
     Taken,
-    /// The bucket does not answer.
+    /// NATS does not answer, or does not write.
     Unavailable,
     /// This machine is fenced: it owns nothing until it can reach the bucket again.
     Fenced,
-    /// Too many claims at once, or too many for this name. Answer 503, so that the client comes again later.
+    /// Not now: too many claims at once, or too many for this name; or its owner seems to be gone, and may be about to return;
+    /// or the bucket was lost, and the machines write their names again. Answer 503, so that the client comes again later.
+    /// Do not connect it without the claim: the name may be another client's.
     Busy,
     /// The name is empty or longer than a name may be.
     Name,
@@ -63,7 +65,7 @@ impl std::fmt::Display for ClaimError {
             Self::Taken => "the name is taken",
             Self::Unavailable => "the cluster does not answer",
             Self::Fenced => "this machine is cut off from the cluster",
-            Self::Busy => "too many claims at once; try again later",
+            Self::Busy => "the name cannot be claimed now; try again later",
             Self::Name => "the name is empty or too long",
             Self::Draining => "this machine drains",
             Self::Stopped => "the cluster has stopped",
@@ -385,8 +387,8 @@ impl Names {
             let seen = others.owner(name).map(|(owner, _)| owner.incarnation);
             let is_lost = revision == 0
                 && seen.is_some_and(|one| one != self.incarnation && others.liveness(one) == Liveness::Alive);
-            if is_lost && !is_again {
-                return self.fail(name, ClaimError::Unavailable);
+            if is_lost && !is_again && !mutant("cluster-believes-new-bucket") {
+                return self.fail(name, ClaimError::Busy);
             }
             return self.put(name, revision);
         };
@@ -407,7 +409,7 @@ impl Names {
         match () {
             () if owner.mac == known.mac || is_orphan => self.put(name, revision),
             () if (is_dead && others.may_seize()) || mutant("cluster-seizes-all") => self.put(name, revision),
-            () if is_dead => self.fail(name, ClaimError::Unavailable),
+            () if is_dead => self.fail(name, ClaimError::Busy),
             () => self.fail(name, ClaimError::Taken),
         }
     }
@@ -480,7 +482,8 @@ impl Names {
             let reason = if error == ClaimError::Taken { LostReason::Taken } else { LostReason::Replaced };
             self.told.push(Told::Lost(name.into(), replaced, reason));
         }
-        if error == ClaimError::Unavailable {
+        // A write without an answer may still be done.
+        if matches!(error, ClaimError::Unavailable | ClaimError::Busy) {
             self.doubt(name, known.since);
         }
     }

@@ -161,7 +161,8 @@ pub unsafe extern "C" fn corelane_router_join_cluster(
 /// name is an event of `corelane_cluster_next` with it.
 ///
 /// Any thread; waits. CORELANE_EXISTS (another client has the name), CORELANE_UNAVAILABLE (NATS does not answer),
-/// CORELANE_FENCED (this machine is cut off), CORELANE_BUSY (too many claims: let the client come again later),
+/// CORELANE_FENCED (this machine is cut off), CORELANE_BUSY (not now: too many claims, or the name's owner or the bucket was lost
+/// and may be about to return: let the client come again later, and do not connect it without a claim),
 /// CORELANE_TIMEOUT, CORELANE_CLOSED (the cluster drains or has stopped), CORELANE_INVALID (the name's length; not UTF-8),
 /// CORELANE_NULL, CORELANE_STALE.
 ///

@@ -30,7 +30,7 @@ pub enum CorelaneStatus {
     Limit = -16,
     /// Not possible in the present state of the router, port or monitor.
     State = -17,
-    /// In use: another thread is inside a call with this handle, or too many claims are under way. Retry later.
+    /// In use: another thread is inside a call with this handle, or a name cannot be claimed now. Retry later.
     Busy = -18,
     /// The time-out expired first.
     Timeout = -19,

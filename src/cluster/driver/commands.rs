@@ -55,7 +55,8 @@ impl<H: Host> Driver<H> {
             () if self.info.is_draining => Err(ClaimError::Draining),
             () if self.fenced_from.is_some() => Err(ClaimError::Fenced),
             () if !self.directory.is_synced() || !self.is_connected => Err(ClaimError::Unavailable),
-            () if !self.lease.is_valid(now) || now < self.claims_from => Err(ClaimError::Unavailable),
+            () if !self.lease.is_valid(now) => Err(ClaimError::Unavailable),
+            () if now < self.claims_from => Err(ClaimError::Busy), // NATS is there, and the names are not yet.
             () => Ok(()),
         }
     }

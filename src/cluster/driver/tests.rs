@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::cluster::Cluster;
-use crate::cluster::directory::Owner;
+use crate::cluster::directory::{Owner, REFILL};
 use crate::cluster::names::Outcome;
 use crate::config::Config;
 use crate::router::{Builder, GatewayOptions, Router};
@@ -91,6 +91,30 @@ fn a_machine_that_may_not_seize_sweeps_no_name_either() {
         }
         driver.slow(now);
         assert_eq!(driver.sweeps, 1);
+    });
+}
+
+/// What a claim is answered at once.
+fn answer(driver: &mut Driver<Deaf>, name: &str, now: Moment) -> Option<Result<(), ClaimError>> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reply = Box::new(move |result| drop(sender.send(result)));
+    driver.command(Command::Claim(name.to_owned(), "token".to_owned(), 1, reply), now);
+    driver.carry_out(now);
+    receiver.try_recv().ok()
+}
+
+#[test]
+fn whoever_is_refused_although_nats_is_there_is_told_to_come_again() {
+    with_driver(|driver| {
+        let start = since_boot();
+        assert_eq!(answer(driver, "ben", start), Some(Err(ClaimError::Unavailable)));
+        with_a_dead_machine(driver, start);
+        assert_eq!(answer(driver, "ben", start), Some(Err(ClaimError::Busy)), "it may not seize yet");
+        driver.news(News::BucketIsNew, start);
+        driver.news(News::WatchBegins, start);
+        driver.news(News::Synced, start);
+        assert_eq!(answer(driver, "eve", start), Some(Err(ClaimError::Busy)), "eve may be another machine's");
+        assert_eq!(answer(driver, "eve", start + REFILL), None, "it is being written");
     });
 }
 

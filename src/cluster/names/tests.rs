@@ -179,9 +179,27 @@ fn a_dead_machines_name_is_taken_but_not_after_a_gap() {
     bucket.write("x", Some(owner));
     let mut seen = Seen { dead: vec![9], may_not_seize: true, ..Seen::default() };
     seen.owners.insert("x".to_owned(), (owner, 1));
-    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Unavailable));
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Busy), "NATS is there");
     seen.may_not_seize = false;
     assert_eq!(claim(&mut names, &mut bucket, &seen, 2, ANN), claimed(2));
+}
+
+#[test]
+fn a_refused_seizure_whose_write_comes_late_is_cleaned_up() {
+    let (mut names, mut bucket) = (Names::new(1), Bucket::default());
+    let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
+    bucket.write("x", Some(owner));
+    let mut seen = Seen { dead: vec![9], ..Seen::default() };
+    seen.owners.insert("x".to_owned(), (owner, 1));
+    names.claim("x", 1, ANN, NOW, &seen);
+    let put = names.operations().remove(0);
+    names.done(&put, Outcome::Unavailable, NOW, &seen);
+    seen.may_not_seize = true; // A gap.
+    assert_eq!(settle(&mut names, &mut bucket, &seen), refused(1, ClaimError::Busy));
+    bucket.apply(&put);
+    names.tick(NOW + RETRY_AFTER, 10);
+    settle(&mut names, &mut bucket, &seen);
+    assert!(bucket.owner("x").is_none());
 }
 
 #[test]
@@ -299,7 +317,7 @@ fn a_bucket_without_a_trace_of_a_live_machines_name_is_not_believed() {
     let (mut names, mut bucket, mut seen) = (Names::new(1), Bucket::default(), Seen::default());
     let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
     seen.owners.insert("x".to_owned(), (owner, 7));
-    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Unavailable));
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), refused(1, ClaimError::Busy));
 }
 
 #[test]
