@@ -19,6 +19,8 @@ const MAX_TRIES: u8 = 4;
 pub const OPENING: Duration = Duration::from_secs(1);
 /// The time until an operation without an answer is tried again for a name that is owned, or to be released.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The earlier incarnations of this process that are remembered.
+const MAX_FORMER: usize = 256;
 /// The most names whose release had no answer that are remembered.
 const MAX_DOUBTFUL: usize = 65_536;
 
@@ -211,6 +213,8 @@ struct Name {
 #[derive(Debug)]
 pub struct Names {
     incarnation: u64,
+    /// The incarnations before, the last one last: they may have written names without getting the answer.
+    former: VecDeque<u64>,
     names: HashMap<Box<str>, Name>,
     claims: usize,
     numbers: u64,
@@ -231,6 +235,7 @@ impl Names {
     pub fn new(incarnation: u64) -> Self {
         Self {
             incarnation,
+            former: VecDeque::new(),
             names: HashMap::new(),
             claims: 0,
             numbers: 0,
@@ -396,8 +401,10 @@ impl Names {
             return self.own(name, revision, now);
         }
         if is_again {
-            // Our own entry of the incarnation before, or somebody has been faster.
-            if revision == known.revision {
+            // Our own entry of an incarnation before, also one whose write had no answer; or somebody has been faster.
+            let is_own = self.former.contains(&owner.incarnation)
+                && (owner.claim, owner.mac) == (known.claim, known.mac);
+            if revision == known.revision || is_own {
                 return self.put(name, revision);
             }
             let reason = if owner.mac == known.mac { LostReason::Replaced } else { LostReason::Taken };
@@ -652,7 +659,10 @@ impl Names {
 
     /// Another incarnation: every name is claimed again. Claims in flight have failed.
     pub fn restart(&mut self, incarnation: u64) {
-        self.incarnation = incarnation;
+        self.former.push_back(std::mem::replace(&mut self.incarnation, incarnation));
+        if self.former.len() > MAX_FORMER {
+            self.former.pop_front();
+        }
         self.doubtful.clear(); // Entries of the old incarnation are swept.
         let claiming: Vec<Box<str>> = self
             .names

@@ -237,6 +237,40 @@ fn a_machine_that_returns_keeps_only_what_nobody_has_taken() {
 }
 
 #[test]
+fn an_own_entry_whose_answer_did_not_come_before_a_fence_costs_no_client_its_name() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    for (number, name) in ["back", "touched", "other"].into_iter().enumerate() {
+        one.claim(name, number as u64, ANN, NOW, &seen);
+    }
+    settle(&mut one, &mut bucket, &seen);
+    // It returns as 11 and writes its names, NATS is away again before it answers, and it is fenced again.
+    one.restart(11);
+    one.tick(NOW, 100);
+    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.restart(12);
+    one.tick(NOW, 100);
+    // Somebody else's claim of the same number is no own entry.
+    bucket.write("other", Some(Owner { incarnation: 2, claim: 2, mac: ANN }));
+    let lost = [Told::Lost("other".into(), 2, LostReason::Replaced)];
+    assert_eq!(settle(&mut one, &mut bucket, &seen), lost);
+    // A new revision, and a bucket that was lost, without an answer before a fence.
+    one.touch("touched");
+    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.restart(13);
+    one.tick(NOW, 100);
+    assert_eq!(settle(&mut one, &mut bucket, &seen), []);
+    bucket = Bucket::default();
+    one.bucket_is_new();
+    one.tick(NOW, 100);
+    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.restart(14);
+    one.tick(NOW, 100);
+    assert_eq!(settle(&mut one, &mut bucket, &seen), []);
+    assert!(["back", "touched"].iter().all(|name| bucket.owner(name).unwrap().incarnation == 14));
+}
+
+#[test]
 fn a_lost_bucket_is_filled_again_with_the_own_names() {
     let (mut bucket, seen) = (Bucket::default(), Seen::default());
     let mut one = Names::new(1);
