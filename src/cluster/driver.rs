@@ -82,6 +82,8 @@ pub struct Driver<H> {
     fenced_from: Option<Moment>,
     /// NATS refuses something that this machine needs.
     is_refused: bool,
+    /// NATS has refused a write since it last did one.
+    is_not_written: bool,
     status: ClusterStatus,
     is_closed: bool,
 }
@@ -202,6 +204,7 @@ impl<H: Host> Driver<H> {
             claims_from: now,
             fenced_from: None,
             is_refused: false,
+            is_not_written: false,
             status,
             is_closed: false,
             options,

@@ -13,7 +13,7 @@ use crate::sync::mutant;
 
 /// The most claims in flight. Beyond, a claim is busy: a herd must come again later.
 pub const MAX_CLAIMS: usize = 256;
-/// A claim that loses its compare-and-set this often is busy.
+/// A claim ends when this many of its writes had no answer, or lost their compare-and-set.
 const MAX_TRIES: u8 = 4;
 /// Messages for a claimed name wait this long for its client's connect.
 pub const OPENING: Duration = Duration::from_secs(1);
@@ -387,6 +387,7 @@ impl Names {
     fn decide(&mut self, name: &str, owner: Option<Owner>, revision: u64, now: Moment, others: &impl Others) {
         let Some(known) = self.names.get_mut(name) else { return };
         let is_again = known.state == State::Reclaiming;
+        let may_write = is_again || known.tries < MAX_TRIES;
         let Some(owner) = owner else {
             // Not even a marker of a deletion, of a name that a live machine has: the bucket is not the one that is watched.
             let seen = others.owner(name).map(|(owner, _)| owner.incarnation);
@@ -395,7 +396,7 @@ impl Names {
             if is_lost && !is_again && !mutant("cluster-believes-new-bucket") {
                 return self.fail(name, ClaimError::Busy);
             }
-            return self.put(name, revision);
+            return if may_write { self.put(name, revision) } else { self.fail(name, ClaimError::Unavailable) };
         };
         if owner.incarnation == self.incarnation && owner.claim == known.claim {
             return self.own(name, revision, now);
@@ -413,9 +414,13 @@ impl Names {
         let is_dead =
             owner.incarnation != self.incarnation && others.liveness(owner.incarnation) == Liveness::Dead;
         let is_orphan = owner.incarnation == self.incarnation; // A release of ours that had no answer.
+        let may_have = owner.mac == known.mac
+            || is_orphan
+            || (is_dead && others.may_seize())
+            || mutant("cluster-seizes-all");
         match () {
-            () if owner.mac == known.mac || is_orphan => self.put(name, revision),
-            () if (is_dead && others.may_seize()) || mutant("cluster-seizes-all") => self.put(name, revision),
+            () if may_have && may_write => self.put(name, revision),
+            () if may_have => self.fail(name, ClaimError::Unavailable),
             () if is_dead => self.fail(name, ClaimError::Busy),
             () => self.fail(name, ClaimError::Taken),
         }
@@ -544,7 +549,10 @@ impl Names {
             (_, Outcome::Nothing(revision)) => self.decide(name, None, revision, now, others),
             (State::Reclaiming, Outcome::Unavailable) => self.retry_later(name, now),
             // Read before anybody is told. The read that has no answer either is the end.
-            (_, Outcome::Unavailable) if operation.action != Action::Read => self.read(name),
+            (_, Outcome::Unavailable) if operation.action != Action::Read => {
+                known.tries += 1;
+                self.read(name);
+            }
             (_, Outcome::Unavailable) => self.fail(name, ClaimError::Unavailable),
         }
         let known = self.names.get(name).filter(|known| known.state == State::Owned)?;

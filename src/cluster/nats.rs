@@ -39,6 +39,8 @@ pub enum News {
     Disconnected,
     /// NATS does not do what this machine needs. The text says what to change.
     Problem(String),
+    /// NATS refuses to write to the bucket, until it does write. The text says what to change.
+    NotWritten(String),
     /// NATS does not permit what this machine needs, until the next connection. The text says what to change.
     Refused(String),
     /// The bucket is another one than before: the one before was lost.
@@ -271,6 +273,15 @@ impl Nats {
             Ok(Err(error)) if error.to_string().contains("wrong last sequence") => Outcome::Conflict,
             Ok(Err(error)) => {
                 tracing::debug!("{key}: {error}");
+                // The server's own words, and not only that nobody has answered.
+                if error.kind() == PublishErrorKind::Other {
+                    let (bucket, text) = (&self.bucket, error.to_string());
+                    let told = format!(
+                        "NATS does not write to the bucket {bucket}: {}; check the storage and the limits of its account and stream",
+                        shortened(&text)
+                    );
+                    let _ = self.news.send(News::NotWritten(told)).await;
+                }
                 Outcome::Unavailable
             }
             Err(_) => Outcome::Unavailable,

@@ -1,7 +1,8 @@
 //! What happens when NATS or a machine fails.
 
-use crate::machine::{Got, Machine, offer, wait_for};
+use crate::machine::{Got, LONG, Machine, offer, wait_for};
 use crate::server::Server;
+use async_nats::jetstream::{kv, stream};
 use corelane::cluster::ClaimError;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -146,6 +147,54 @@ fn a_machine_without_nats_fences_itself_and_comes_back_with_its_names() {
     b.port.wait(Duration::from_millis(1));
     assert_eq!(a.get(1), [offer("ben", "ann", 2)]);
     assert!(a.lost.try_recv().is_err() && b.lost.try_recv().is_err());
+}
+
+#[test]
+fn a_full_storage_ends_claims_and_is_named() {
+    let Some(nats) = Server::start("full") else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = kv::Config {
+        bucket: "corelane_test".to_owned(),
+        history: 1,
+        max_bytes: 100_000,
+        limit_markers: Some(Duration::from_secs(60)),
+        ..kv::Config::default()
+    };
+    let (context, store) = runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+        let store = context.create_key_value(config).await.unwrap();
+        (context, store)
+    });
+    let mut a = Machine::new(&nats.url(), "a");
+    a.join(0);
+    a.connect("ann");
+    runtime.block_on(async {
+        let (mut size, mut number) = (64_000, 0);
+        while size > 0 {
+            number += 1;
+            if store.put(format!("other.{number}"), vec![0; size].into()).await.is_err() {
+                size /= 2;
+            }
+        }
+    });
+    // NATS reads, and refuses to write.
+    let (sender, answer) = std::sync::mpsc::channel();
+    let _claim = a.cluster.claim_then("ben", "token", move |result| sender.send(result).unwrap()).unwrap();
+    assert_eq!(answer.recv_timeout(LONG).expect("a claim without an end"), Err(ClaimError::Unavailable));
+    wait_for("it is named", || {
+        let status = a.cluster.status();
+        status.unavailable && status.problem.is_some_and(|text| text.contains("maximum bytes exceeded"))
+    });
+    runtime.block_on(async {
+        let mut stream = context.get_stream("KV_corelane_test").await.unwrap();
+        let config = stream::Config { max_bytes: -1, ..stream.info().await.unwrap().config.clone() };
+        context.update_stream(config).await.unwrap();
+    });
+    wait_for("it is over", || {
+        let status = a.cluster.status();
+        status.state == "joined" && !status.unavailable && status.problem.is_none()
+    });
+    a.connect("ben");
 }
 
 /// A machine in a process of its own, for [`a_machine_is_killed`] and [`a_machine_is_paused`].

@@ -17,6 +17,10 @@ impl<H: Host> Driver<H> {
                 (self.is_refused, self.status.problem) = (false, None);
             }
             News::Problem(text) => self.problem(text, false),
+            News::NotWritten(text) => {
+                self.is_not_written = true;
+                self.problem(text, false);
+            }
             News::Refused(text) => self.problem(text, true),
             News::Disconnected => {
                 self.is_connected = false;
@@ -48,7 +52,12 @@ impl<H: Host> Driver<H> {
             // Of the incarnation before: it makes nothing of this one valid.
             News::Renewed(of, ..) | News::LeaseRead(of, _) if of != self.incarnation => {}
             News::Renewed(_, sent, outcome) => match outcome {
-                Outcome::Done(revision) => self.lease.renewed(sent, revision, now),
+                Outcome::Done(revision) => {
+                    if std::mem::take(&mut self.is_not_written) {
+                        self.status.problem.take_if(|_| !self.is_refused);
+                    }
+                    self.lease.renewed(sent, revision, now);
+                }
                 Outcome::Conflict => self.lease.refused(now),
                 _ => self.lease.failed(now),
             },

@@ -94,6 +94,22 @@ fn a_machine_that_may_not_seize_sweeps_no_name_either() {
     });
 }
 
+#[test]
+fn what_nats_says_of_a_refused_write_is_shown_until_it_writes() {
+    with_driver(|driver| {
+        let start = since_boot();
+        with_a_dead_machine(driver, start);
+        driver.news(News::NotWritten("full".to_owned()), start);
+        assert_eq!(driver.status.problem.as_deref(), Some("full"));
+        driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(5)), start);
+        assert_eq!(driver.status.problem, None);
+        // What something else is about stays.
+        driver.news(News::Problem("another".to_owned()), start);
+        driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(6)), start);
+        assert_eq!(driver.status.problem.as_deref(), Some("another"));
+    });
+}
+
 /// What a claim is answered at once.
 fn answer(driver: &mut Driver<Deaf>, name: &str, now: Moment) -> Option<Result<(), ClaimError>> {
     let (sender, receiver) = std::sync::mpsc::channel();

@@ -173,6 +173,30 @@ fn a_claim_whose_read_has_no_answer_either_is_cleaned_up_later() {
 }
 
 #[test]
+fn a_claim_ends_when_nats_reads_but_does_not_write() {
+    let (dead, ours) = (Owner { incarnation: 9, claim: 1, mac: EVE }, Owner { incarnation: 9, claim: 1, mac: ANN });
+    for before in [None, Some(dead), Some(ours)] {
+        let (mut names, mut bucket) = (Names::new(1), Bucket::default());
+        let mut seen = Seen { dead: vec![9], ..Seen::default() };
+        if let Some(owner) = before {
+            bucket.write("x", Some(owner));
+            seen.owners.insert("x".to_owned(), (owner, 1));
+        }
+        names.claim("x", 1, ANN, NOW, &seen);
+        let mut writes = 0;
+        while let Some(operation) = names.operations().pop() {
+            writes += usize::from(operation.action != Action::Read);
+            assert!(writes <= usize::from(MAX_TRIES), "it never ends");
+            let is_read = operation.action == Action::Read;
+            let outcome = if is_read { bucket.apply(&operation) } else { Outcome::Unavailable };
+            names.done(&operation, outcome, NOW, &seen);
+        }
+        assert_eq!(names.told(), refused(1, ClaimError::Unavailable));
+        assert_eq!((names.claims(), names.len()), (0, 0));
+    }
+}
+
+#[test]
 fn a_dead_machines_name_is_taken_but_not_after_a_gap() {
     let (mut names, mut bucket) = (Names::new(1), Bucket::default());
     let owner = Owner { incarnation: 9, claim: 1, mac: EVE };
