@@ -294,6 +294,11 @@ impl<H: Host> Driver<H> {
         self.subscribe();
     }
 
+    /// How many more operations may be in flight. Releases have their own limit: many of them keep no name from coming back.
+    fn room(&self) -> usize {
+        MAX_CLAIMS.saturating_sub(self.operations.saturating_sub(self.names.releasing()))
+    }
+
     /// Operations, answers and changes of the pure machines.
     fn carry_out(&mut self, now: Moment) {
         if self.lease.is_valid(now) {
@@ -301,7 +306,7 @@ impl<H: Host> Driver<H> {
                 self.status.fenced_ms += now.saturating_sub(from).as_millis() as u64;
             }
             if self.names.reclaims() > 0 {
-                self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
+                self.names.tick(now, self.room());
             }
         }
         for operation in self.names.operations() {
@@ -395,7 +400,7 @@ impl<H: Host> Driver<H> {
     /// What need not be done in every turn.
     fn slow(&mut self, now: Moment) {
         if self.is_connected && self.lease.is_valid(now) {
-            self.names.tick(now, MAX_CLAIMS.saturating_sub(self.operations));
+            self.names.tick(now, self.room());
             self.sweep(now);
             for name in self.names.gone() {
                 if self.gateway.is_local(&name) {

@@ -13,6 +13,8 @@ use crate::sync::mutant;
 
 /// The most claims in flight. Beyond, a claim is busy: a herd must come again later.
 pub const MAX_CLAIMS: usize = 256;
+/// The most releases in flight. The others wait.
+const MAX_RELEASES: usize = 256;
 /// A claim ends when this many of its writes had no answer, or lost their compare-and-set.
 const MAX_TRIES: u8 = 4;
 /// Messages for a claimed name wait this long for its client's connect.
@@ -21,7 +23,7 @@ pub const OPENING: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The earlier incarnations of this process that are remembered.
 const MAX_FORMER: usize = 256;
-/// The most names whose release had no answer that are remembered.
+/// The most names whose claim had no answer that are remembered.
 const MAX_DOUBTFUL: usize = 65_536;
 
 /// Why a claim failed.
@@ -175,7 +177,7 @@ enum State {
     Owned,
     /// Ours before; it is written again, under the new incarnation or because somebody deleted it.
     Reclaiming,
-    /// Being deleted.
+    /// Given up: it is being deleted, or waits for that. It stays until the bucket has answered.
     Releasing,
 }
 
@@ -223,7 +225,11 @@ pub struct Names {
     operations: Vec<Operation>,
     told: Vec<Told>,
     reclaims: VecDeque<Box<str>>,
-    /// Names that the bucket may show as ours although they are not: their release had no answer.
+    /// Names to delete that wait for their turn.
+    releases: BTreeSet<Box<str>>,
+    /// Deletions in flight.
+    deleting: usize,
+    /// Names that the bucket may show as ours although they are not: their claim had no answer.
     doubtful: HashMap<Box<str>, Moment>,
     retries: usize,
     /// Names that need a new revision, because a message was answered as gone.
@@ -243,6 +249,8 @@ impl Names {
             operations: Vec::new(),
             told: Vec::new(),
             reclaims: VecDeque::new(),
+            releases: BTreeSet::new(),
+            deleting: 0,
             doubtful: HashMap::new(),
             retries: 0,
             gone: BTreeSet::new(),
@@ -274,8 +282,20 @@ impl Names {
         self.reclaims.len()
     }
 
+    /// How many releases are in flight.
+    pub fn releasing(&self) -> usize {
+        self.deleting
+    }
+
     /// The operations to do now.
     pub fn operations(&mut self) -> Vec<Operation> {
+        while self.deleting < MAX_RELEASES
+            && let Some(name) = self.releases.pop_first()
+        {
+            if let Some(revision) = self.names.get(&name).map(|known| known.revision) {
+                self.operate(&name, Action::Delete(revision));
+            }
+        }
         std::mem::take(&mut self.operations)
     }
 
@@ -350,7 +370,16 @@ impl Names {
                 self.put(name, revision);
                 return;
             }
-            // A page that loads again: the claim follows the release.
+            // A page that loads again: the claim takes the place of a release that waits, and follows one in flight.
+            State::Releasing if known.operation == 0 => {
+                self.retries -= usize::from(known.retry.is_some());
+                self.releases.remove(name);
+                let revision = known.revision;
+                *known = Name::claiming(claim, mac, revision, now);
+                self.claims += 1;
+                self.put(name, revision);
+                return;
+            }
             State::Releasing if known.next.is_none() => {
                 known.next = Some((claim, mac));
                 return;
@@ -428,6 +457,7 @@ impl Names {
 
     fn operate(&mut self, name: &str, action: Action) {
         self.numbers += 1;
+        self.deleting += usize::from(matches!(action, Action::Delete(_)));
         let number = self.numbers;
         if let Some(known) = self.names.get_mut(name) {
             known.operation = number;
@@ -522,6 +552,8 @@ impl Names {
         others: &impl Others,
     ) -> Option<(Owner, u64)> {
         let name = &*operation.name;
+        let is_deletion = matches!(operation.action, Action::Delete(_));
+        self.deleting = self.deleting.saturating_sub(usize::from(is_deletion));
         let Some(known) = self.names.get_mut(name).filter(|known| known.operation == operation.number) else {
             self.doubtful_done(operation, outcome, now);
             return None;
@@ -561,11 +593,19 @@ impl Names {
     }
 
     fn released(&mut self, name: &str, outcome: Outcome, now: Moment, others: &impl Others) {
+        let Some(known) = self.names.get_mut(name) else { return };
+        if outcome == Outcome::Unavailable {
+            // Whoever waits writes over the entry, which is ours. Otherwise it is deleted later: it would stay this machine's.
+            let is_busy = self.claims >= MAX_CLAIMS;
+            if let Some((claim, _)) = known.next.take_if(|_| is_busy) {
+                self.told.push(Told::Claimed(claim, Err(ClaimError::Busy)));
+            }
+            if known.next.is_none() {
+                return self.retry_later(name, now);
+            }
+        }
         let Some(known) = self.names.remove(name) else { return };
         self.retries -= usize::from(known.retry.is_some());
-        if outcome == Outcome::Unavailable {
-            self.doubt(name, now);
-        }
         if let Some((claim, mac)) = known.next {
             self.claim(name, claim, mac, now, others);
         }
@@ -601,8 +641,8 @@ impl Names {
         match known.state {
             State::Owned => {
                 known.state = State::Releasing;
-                let revision = known.revision;
-                self.operate(name, Action::Delete(revision));
+                known.operation = 0;
+                self.releases.insert(name.into());
             }
             // Its result releases it.
             State::Claiming | State::Reclaiming => known.is_dropped = true,
@@ -672,6 +712,7 @@ impl Names {
             self.former.pop_front();
         }
         self.doubtful.clear(); // Entries of the old incarnation are swept.
+        self.releases.clear();
         let claiming: Vec<Box<str>> = self
             .names
             .iter()
@@ -730,7 +771,16 @@ impl Names {
                 .map(|(name, _)| name.clone())
                 .take(room)
                 .collect();
-            names.iter().for_each(|name| self.read(name));
+            for name in names {
+                match self.names.get_mut(&name) {
+                    Some(known) if known.state == State::Releasing => {
+                        known.retry = None;
+                        self.retries -= 1;
+                        self.releases.insert(name);
+                    }
+                    _ => self.read(&name),
+                }
+            }
         }
         let doubtful: Vec<Box<str>> = self
             .doubtful

@@ -174,7 +174,8 @@ fn a_claim_whose_read_has_no_answer_either_is_cleaned_up_later() {
 
 #[test]
 fn a_claim_ends_when_nats_reads_but_does_not_write() {
-    let (dead, ours) = (Owner { incarnation: 9, claim: 1, mac: EVE }, Owner { incarnation: 9, claim: 1, mac: ANN });
+    let (dead, ours) =
+        (Owner { incarnation: 9, claim: 1, mac: EVE }, Owner { incarnation: 9, claim: 1, mac: ANN });
     for before in [None, Some(dead), Some(ours)] {
         let (mut names, mut bucket) = (Names::new(1), Bucket::default());
         let mut seen = Seen { dead: vec![9], ..Seen::default() };
@@ -271,7 +272,9 @@ fn an_own_entry_whose_answer_did_not_come_before_a_fence_costs_no_client_its_nam
     // It returns as 11 and writes its names, NATS is away again before it answers, and it is fenced again.
     one.restart(11);
     one.tick(NOW, 100);
-    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.operations()
+        .iter()
+        .for_each(|operation| assert!(matches!(bucket.apply(operation), Outcome::Done(_))));
     one.restart(12);
     one.tick(NOW, 100);
     // Somebody else's claim of the same number is no own entry.
@@ -280,14 +283,18 @@ fn an_own_entry_whose_answer_did_not_come_before_a_fence_costs_no_client_its_nam
     assert_eq!(settle(&mut one, &mut bucket, &seen), lost);
     // A new revision, and a bucket that was lost, without an answer before a fence.
     one.touch("touched");
-    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.operations()
+        .iter()
+        .for_each(|operation| assert!(matches!(bucket.apply(operation), Outcome::Done(_))));
     one.restart(13);
     one.tick(NOW, 100);
     assert_eq!(settle(&mut one, &mut bucket, &seen), []);
     bucket = Bucket::default();
     one.bucket_is_new();
     one.tick(NOW, 100);
-    one.operations().iter().for_each(|operation| drop(bucket.apply(operation)));
+    one.operations()
+        .iter()
+        .for_each(|operation| assert!(matches!(bucket.apply(operation), Outcome::Done(_))));
     one.restart(14);
     one.tick(NOW, 100);
     assert_eq!(settle(&mut one, &mut bucket, &seen), []);
@@ -339,6 +346,50 @@ fn a_page_that_loads_again_waits_for_its_release() {
     one.release("x", 1);
     one.claim("x", 2, EVE, NOW, &seen);
     assert_eq!(settle(&mut one, &mut bucket, &seen), claimed(2));
+}
+
+#[test]
+fn releases_are_limited_and_each_is_tried_until_it_has_an_answer() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    let all: Vec<String> = (0..2_000).map(|number| number.to_string()).collect();
+    for name in &all {
+        one.claim(name, 1, ANN, NOW, &seen);
+        settle(&mut one, &mut bucket, &seen);
+    }
+    all.iter().for_each(|name| one.release(name, 1));
+    // Nobody answers.
+    let asked = one.operations();
+    assert_eq!((asked.len(), one.operations().len()), (MAX_RELEASES, 0));
+    for operation in &asked {
+        assert_eq!(one.done(operation, Outcome::Unavailable, NOW, &seen), None);
+    }
+    assert_eq!(one.len(), all.len(), "they are this machine's as long as the bucket says so");
+    // Now somebody does, and those are tried again that had no answer.
+    settle(&mut one, &mut bucket, &seen);
+    assert_eq!(one.len(), MAX_RELEASES);
+    one.tick(NOW + RETRY_AFTER, 1_000);
+    settle(&mut one, &mut bucket, &seen);
+    assert!(one.is_empty() && all.iter().all(|name| bucket.owner(name).is_none()));
+}
+
+#[test]
+fn a_claim_takes_the_place_of_a_release_that_waits() {
+    let (mut bucket, seen) = (Bucket::default(), Seen::default());
+    let mut one = Names::new(1);
+    claim(&mut one, &mut bucket, &seen, 1, ANN);
+    one.release("x", 1);
+    let delete = one.operations().remove(0);
+    one.done(&delete, Outcome::Unavailable, NOW, &seen);
+    one.claim("x", 2, EVE, NOW, &seen);
+    let put = one.operations().remove(0);
+    bucket.apply(&delete); // It was on its way.
+    let outcome = bucket.apply(&put);
+    one.done(&put, outcome, NOW, &seen);
+    assert_eq!(settle(&mut one, &mut bucket, &seen), claimed(2));
+    one.tick(NOW + 10 * RETRY_AFTER, 10);
+    assert!(settle(&mut one, &mut bucket, &seen).is_empty());
+    assert_eq!(bucket.owner("x").map(|owner| owner.claim), Some(2));
 }
 
 #[test]
