@@ -396,7 +396,7 @@ impl Directory {
     /// Names of dead machines that are due to be deleted, in their revisions, at most `limit`. Their deletion comes back by
     /// the watch. Only for a machine that may seize them ([`Lease::may_seize`](super::lease::Lease::may_seize)).
     pub fn sweep(&mut self, now: Moment, limit: usize) -> Vec<(Box<str>, Option<u64>)> {
-        if !self.is_synced || !self.dead.values().any(|from| now >= *from) {
+        if limit == 0 || !self.is_synced || !self.dead.values().any(|from| now >= *from) {
             return Vec::new();
         }
         let dead: HashSet<u64> =
@@ -418,8 +418,8 @@ impl Directory {
                 self.ended.extend(&dead);
             }
             self.dead.retain(|one, _| !dead.contains(one));
-        } else {
-            // The deletions are on their way: look again later.
+        } else if swept.len() < limit {
+            // All deletions are on their way: look again later.
             self.dead
                 .iter_mut()
                 .filter(|(one, _)| dead.contains(one))
@@ -474,6 +474,37 @@ mod tests {
         directory.name_gone("ben", 6);
         assert!(directory.sweep(Duration::from_secs(14), 10).is_empty());
         assert!(directory.is_empty());
+    }
+
+    #[test]
+    fn many_names_of_a_dead_machine_are_swept_without_a_pause() {
+        let mut directory = Directory::new(1, 1_000, 1);
+        directory.begin(false);
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.synced(Moment::ZERO);
+        directory.name("own", 1, Owner { incarnation: 1, ..OWNER }, Moment::ZERO);
+        (0..600_u64).for_each(|number| directory.name(&number.to_string(), 2 + number, OWNER, Moment::ZERO));
+        directory.lease_gone(2, Moment::ZERO);
+        let gone = |directory: &mut Directory, limit| {
+            let swept = directory.sweep(SWEEP_AFTER, limit);
+            swept.iter().for_each(|(name, revision)| directory.name_gone(name, revision.unwrap() + 1));
+            swept.len()
+        };
+        // No room, and then as much as there is room for.
+        assert_eq!([0, 256, 256, 256].map(|limit| gone(&mut directory, limit)), [0, 256, 256, 88]);
+        assert_eq!(gone(&mut directory, 256), 0);
+        assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn what_was_swept_is_looked_at_again_later() {
+        let mut directory = synced();
+        directory.name("ben", 5, OWNER, Moment::ZERO);
+        directory.lease_gone(2, Moment::ZERO);
+        assert_eq!(directory.sweep(SWEEP_AFTER, 10).len(), 1);
+        assert_eq!(directory.sweep(SWEEP_AFTER, 10).len(), 0, "the deletion is on its way");
+        assert_eq!(directory.sweep(2 * SWEEP_AFTER, 10).len(), 1, "it had no answer");
     }
 
     #[test]

@@ -38,8 +38,12 @@ impl<H: Host> Driver<H> {
                 self.names.release(&name, claim);
             }
             Command::Names(limit, reply) => {
-                let names = self.directory.names().take(limit).map(|(name, ..)| name.to_owned());
-                reply(names.collect());
+                // Not those of dead machines that are not swept yet. Own names are this machine's also while it is fenced.
+                let lives = |incarnation| self.directory.machine(incarnation).is_some();
+                let names = self.directory.names();
+                let names =
+                    names.filter(|(name, owner, _)| lives(owner.incarnation) || self.names.contains(name));
+                reply(names.take(limit).map(|(name, ..)| name.to_owned()).collect());
             }
             Command::Drain => {
                 self.info.is_draining = true;

@@ -21,7 +21,8 @@ impl<H: Host> Driver<H> {
         status.incarnation = format!("{:016x}", self.incarnation);
         status.connected = self.is_connected;
         status.synced = self.directory.is_synced();
-        status.unavailable = !self.is_connected || !is_valid || !status.synced || self.is_refused || self.is_not_written;
+        status.unavailable =
+            !self.is_connected || !is_valid || !status.synced || self.is_refused || self.is_not_written;
         status.fenced = is_fenced;
         status.names_owned = self.names.len();
         status.names_known = self.directory.len();

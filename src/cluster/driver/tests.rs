@@ -5,7 +5,7 @@
 use super::*;
 use crate::cluster::Cluster;
 use crate::cluster::directory::{Owner, REFILL};
-use crate::cluster::names::Outcome;
+use crate::cluster::names::{Outcome, Seen};
 use crate::config::Config;
 use crate::router::{Builder, GatewayOptions, Router};
 use crate::sync::{Arc, AtomicU64, Relaxed};
@@ -110,10 +110,45 @@ fn what_nats_says_of_a_refused_write_is_shown_until_it_writes() {
     });
 }
 
+#[test]
+fn the_names_of_dead_machines_are_not_listed() {
+    fn names(driver: &mut Driver<Deaf>, now: Moment) -> Vec<String> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        driver.command(Command::Names(10, Box::new(move |names| sender.send(names).unwrap())), now);
+        let mut names = receiver.recv().unwrap();
+        names.sort();
+        names
+    }
+    with_driver(|driver| {
+        let start = since_boot();
+        with_a_dead_machine(driver, start);
+        assert!(driver.directory.owner("ben").is_some() && names(driver, start).is_empty());
+        let owner = Owner { incarnation: 8, claim: 1, mac: [0; 16] };
+        let value = Some(keys::owner_value(&owner).into_bytes());
+        driver.news(News::Entry(Key::Name("eve".to_owned()), 5, value), start);
+        assert!(names(driver, start).is_empty());
+        let info = MachineInfo { machine: "c".to_owned(), is_draining: false };
+        driver.news(News::Entry(Key::Lease(8), 6, Some(keys::lease_value(&info).into_bytes())), start);
+        assert_eq!(names(driver, start), ["eve"]);
+        // An own name, which is this machine's also while it is fenced.
+        driver.names.claim(
+            "ann",
+            1,
+            [1; 16],
+            start,
+            &Seen { directory: &driver.directory, may_seize: false },
+        );
+        let operation = driver.names.operations().remove(0);
+        driver.news(News::Done(operation, Outcome::Done(7)), start);
+        driver.fence(start);
+        assert_eq!(names(driver, start), ["ann", "eve"]);
+    });
+}
+
 /// What a claim is answered at once.
 fn answer(driver: &mut Driver<Deaf>, name: &str, now: Moment) -> Option<Result<(), ClaimError>> {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let reply = Box::new(move |result| drop(sender.send(result)));
+    let reply = Box::new(move |result| sender.send(result).unwrap());
     driver.command(Command::Claim(name.to_owned(), "token".to_owned(), 1, reply), now);
     driver.carry_out(now);
     receiver.try_recv().ok()
