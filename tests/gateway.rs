@@ -750,6 +750,45 @@ fn one_sender_to_a_room_has_a_sixteenth_of_a_link() {
 }
 
 #[test]
+fn payloads_that_are_not_kept_use_the_bytes_of_a_link_too() {
+    // The gateway has them until they are sent.
+    let config = config_of(&[("workers", "1"), ("hold_ms", "0")]);
+    let options = GatewayOptions { link_bytes: 4_096, ..GatewayOptions::default() };
+    let mut a = Machine::new(config, options);
+    let members: Vec<_> = ["ann", "ben"].map(|name| a.port.connect(name, "generic", "", 1).unwrap()).into();
+    let room = members.iter().map(|member| a.port.join(*member, "r").unwrap()).next().unwrap();
+    a.gateway.set_interest("r", LinkSet::from_iter([a.link.slot]));
+    a.gateway.place("eve", a.link, 1);
+    let payload = "x".repeat(1_000);
+    let news = format!(r#"{{"news":"{payload}"}}"#);
+    for _ in 0..6 {
+        a.port.send_to_room(room, news.as_bytes(), 9).unwrap();
+    }
+    a.turn();
+    assert_eq!(a.out.len(), 4, "four fit into 4,096 bytes");
+    assert_eq!(a.bench.router.stats().accounting.undelivered.counted(), [("link", 2)]);
+    // Nor is there room for a message to a name, whose type may not be held.
+    let offer = |a: &mut Machine, from| {
+        let text = format!(r#"{{"type":"send","to":"eve","data":"{payload}"}}"#);
+        let options = SubmitOptions { correlation: 1, tell_failed: true, ..SubmitOptions::default() };
+        a.port.submit_with(from, text.as_bytes(), options).unwrap();
+        a.turn();
+    };
+    offer(&mut a, members[0]);
+    assert!(a.events().iter().any(|event| event == "1 link_full"));
+    a.gateway.acknowledge(a.link, 0, 4, &[]);
+    a.turn();
+    // One sender has a sixteenth of the bytes, or one message.
+    (0..2).for_each(|_| offer(&mut a, members[0]));
+    assert_eq!((a.out.len(), a.events()), (5, vec!["1 link_full".to_owned()]));
+    offer(&mut a, members[1]);
+    assert_eq!((a.out.len(), a.events()), (6, Vec::new()), "others have their part");
+    a.gateway.acknowledge(a.link, 0, 2, &[]);
+    a.turn();
+    a.accounts();
+}
+
+#[test]
 fn a_handler_sends_to_a_name_on_another_machine() {
     let (mut a, mut b) = two();
     let handled = |request: &mut corelane::router::Request<'_>| {

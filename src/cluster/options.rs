@@ -30,7 +30,7 @@ pub struct ClusterOptions {
     pub rooms: usize,
     /// Messages that a worker may have under way on one link.
     pub link_messages: u32,
-    /// Their bytes.
+    /// The bytes of their names and payloads.
     pub link_bytes: u32,
 }
 

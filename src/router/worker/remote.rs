@@ -270,15 +270,16 @@ impl WorkerContext<'_> {
             return Err(Stays::Down); // Lost since `end_old`: the record of the loss is on its way.
         }
         let name = leaving.name.len();
-        let kept = name + if leaving.may_hold { length } else { 0 };
+        let bytes_under_way = name + length;
+        let kept = if leaving.may_hold { bytes_under_way } else { name };
         remotes.port = port;
         if let Some(link) = remotes.links.get_mut(usize::from(at.slot)) {
             link.epoch = epoch;
         }
-        if kept as u64 > u64::from(directory.options.link_bytes) {
+        if bytes_under_way as u64 > u64::from(directory.options.link_bytes) {
             return Err(Stays::Never(Failed::TooLarge));
         }
-        if !remotes.has_room(at.slot, leaving.sender, kept) {
+        if !remotes.has_room(at.slot, leaving.sender, bytes_under_way) {
             return Err(Stays::Full);
         }
         let header = DeliveryHeader {
@@ -339,6 +340,7 @@ impl WorkerContext<'_> {
             is_room: leaving.is_room,
             may_hold: leaving.may_hold,
             name_length: name as u16,
+            bytes: bytes_under_way as u32,
             length: 0,
             first_block: END,
             next: END,

@@ -16,7 +16,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// Links together may have this many times what one may have under way.
 const LINKS_FULL: u64 = 4;
-/// One sender may have this part of a link's messages under way; of those of all links, the same part.
+/// One sender may have this part of a link's messages and bytes under way; of those of all links, the same part.
 const SENDERS_PART: u32 = 16;
 
 /// A message that is under way. Its name, and its payload if it may be held, are in blocks.
@@ -34,6 +34,9 @@ pub(in crate::router) struct Sent {
     /// Its type may be held.
     pub(in crate::router) may_hold: bool,
     pub(in crate::router) name_length: u16,
+    /// Of its name and payload, kept or not: the gateway has both until they are sent.
+    pub(in crate::router) bytes: u32,
+    /// Of what is kept.
     pub(in crate::router) length: u32,
     pub(in crate::router) first_block: u32,
     pub(in crate::router) next: u32,
@@ -56,6 +59,31 @@ pub(in crate::router) struct Link {
 }
 
 const NO_LINK: Link = Link { epoch: 0, first: END, last: END, count: 0, bytes: 0 };
+
+/// What a sender has under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    messages: u32,
+    bytes: u32,
+}
+
+impl Share {
+    /// Whether one more message fits. One alone always does: the link's limit is for all.
+    fn has_room(self, bytes: u64, messages_limit: u64, bytes_limit: u64) -> bool {
+        self.messages == 0
+            || (u64::from(self.messages) < messages_limit && u64::from(self.bytes) + bytes <= bytes_limit)
+    }
+
+    fn add(&mut self, bytes: u32) {
+        self.messages += 1;
+        self.bytes += bytes; // `has_room` keeps it below the bytes of a link.
+    }
+
+    fn remove(&mut self, bytes: u32) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
 
 /// The unanswered messages to one name: all went to the same place.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +120,8 @@ pub(in crate::router) struct Remotes {
     pub(in crate::router) port: usize,
     messages: Pool<Sent>,
     blocks: Blocks,
-    block_bytes: u64,
+    /// The bytes of all that is under way.
+    bytes: u64,
     pub(in crate::router) links: Box<[Link]>,
     /// The links with messages under way.
     in_use: LinkSet,
@@ -104,9 +133,9 @@ pub(in crate::router) struct Remotes {
     /// The times until when messages wait for answers from their names' old places, in order. Some are over by an answer.
     waits: VecDeque<(u64, NameHash)>,
     /// By the sender's index, on all links.
-    of_sender: Box<[u32]>,
+    of_sender: Box<[Share]>,
     /// By link and the sender's index.
-    of_part: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+    of_part: HashMap<u64, Share, BuildHasherDefault<AsIs>>,
     count: usize,
     /// How many of them have ended here: copies for rooms, and what handlers have sent.
     ended: usize,
@@ -124,12 +153,12 @@ impl Remotes {
         Self {
             messages: Pool::new(messages as usize),
             blocks: Blocks::new(bytes, messages),
-            block_bytes: 0,
+            bytes: 0,
             links: vec![NO_LINK; MAX_LINKS].into(),
             in_use: LinkSet::default(),
             names: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
             waits: VecDeque::new(),
-            of_sender: vec![0; clients].into(),
+            of_sender: vec![Share::default(); clients].into(),
             of_part: HashMap::with_capacity_and_hasher(messages as usize, BuildHasherDefault::default()),
             count: 0,
             ended: 0,
@@ -154,26 +183,29 @@ impl Remotes {
         if self.count == 0 { None } else { self.names.get(&hash.0).map(|one| one.at) }
     }
 
-    /// Whether a link has room for a message that uses a client's part of it, and this part has room.
+    /// Whether a link has room for a message that uses a client's part of it, and this part has room. `bytes` are those of name
+    /// and payload, also if only the name is kept.
     pub(in crate::router) fn has_room(&self, slot: u8, sender: ClientId, bytes: usize) -> bool {
         let Some(link) = self.links.get(usize::from(slot)) else { return false };
-        let of_sender = self.of_sender.get(sender.index() as usize).copied().unwrap_or(0);
-        let of_part = self.of_part.get(&part(slot, sender)).copied().unwrap_or(0);
-        let share = (self.options.link_messages / SENDERS_PART).max(1);
-        let has_part = of_part < share && u64::from(of_sender) < u64::from(share) * LINKS_FULL;
-        let all = u64::from(self.options.link_messages) * LINKS_FULL;
-        let all_bytes = u64::from(self.options.link_bytes) * LINKS_FULL;
-        (link.count < self.options.link_messages || mutant("link-bounds"))
+        let of_sender = self.of_sender.get(sender.index() as usize).copied().unwrap_or_default();
+        let of_part = self.of_part.get(&part(slot, sender)).copied().unwrap_or_default();
+        let (messages, link_bytes) = (self.options.link_messages, u64::from(self.options.link_bytes));
+        let share = u64::from((messages / SENDERS_PART).max(1));
+        let (share_bytes, bytes) = (link_bytes / u64::from(SENDERS_PART), bytes as u64);
+        let has_part = of_part.has_room(bytes, share, share_bytes)
+            && of_sender.has_room(bytes, share * LINKS_FULL, share_bytes * LINKS_FULL);
+        let all = u64::from(messages) * LINKS_FULL;
+        (link.count < messages || mutant("link-bounds"))
             && (sender == NOBODY || has_part || mutant("link-share"))
             && (self.count as u64) < all
-            && link.bytes + bytes as u64 <= u64::from(self.options.link_bytes)
-            && self.block_bytes + bytes as u64 <= all_bytes
+            && link.bytes + bytes <= link_bytes
+            && self.bytes + bytes <= link_bytes * LINKS_FULL
     }
 
     /// Keeps a message; `kept` is its name and, if it may be held, its payload. `has_room` has returned true.
     pub(in crate::router) fn push(&mut self, sent: Sent, kept: &[u8]) {
         let (slot, hash, at) = (usize::from(sent.at.slot), sent.hash, sent.at);
-        let (part_of, is_room) = (sent.part_of, sent.is_room);
+        let (part_of, is_room, bytes) = (sent.part_of, sent.is_room, sent.bytes);
         let has_ended = sent.held.sender == NOBODY;
         let first_block = self.blocks.write(kept);
         let message = Sent { first_block, length: kept.len() as u32, next: END, ..sent };
@@ -190,15 +222,15 @@ impl Remotes {
         }
         link.last = place;
         link.count += 1;
-        link.bytes += kept.len() as u64;
-        self.block_bytes += kept.len() as u64;
+        link.bytes += u64::from(bytes);
+        self.bytes += u64::from(bytes);
         self.count += 1;
         self.ended += usize::from(has_ended);
         if part_of != NOBODY {
-            if let Some(count) = self.of_sender.get_mut(part_of.index() as usize) {
-                *count += 1;
+            if let Some(share) = self.of_sender.get_mut(part_of.index() as usize) {
+                share.add(bytes);
             }
-            *self.of_part.entry(part(at.slot, part_of)).or_default() += 1;
+            self.of_part.entry(part(at.slot, part_of)).or_default().add(bytes);
         }
         if !is_room {
             self.names.entry(hash.0).or_insert(Unanswered { at, count: 0, patience: None }).count += 1;
@@ -217,20 +249,20 @@ impl Remotes {
             self.in_use.remove(slot);
         }
         link.count -= 1;
-        link.bytes -= u64::from(sent.length);
-        self.block_bytes -= u64::from(sent.length);
+        link.bytes -= u64::from(sent.bytes);
+        self.bytes -= u64::from(sent.bytes);
         self.count -= 1;
         self.messages.give_back(place);
         self.blocks.read(sent.first_block, sent.length as usize, kept);
         self.blocks.give_back(sent.first_block);
         self.ended -= usize::from(sent.held.sender == NOBODY);
         if sent.part_of != NOBODY {
-            if let Some(count) = self.of_sender.get_mut(sent.part_of.index() as usize) {
-                *count = count.saturating_sub(1);
+            if let Some(share) = self.of_sender.get_mut(sent.part_of.index() as usize) {
+                share.remove(sent.bytes);
             }
             if let Entry::Occupied(mut entry) = self.of_part.entry(part(slot, sent.part_of)) {
-                *entry.get_mut() -= 1;
-                if *entry.get() == 0 {
+                entry.get_mut().remove(sent.bytes);
+                if entry.get().messages == 0 {
                     entry.remove();
                 }
             }
