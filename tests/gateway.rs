@@ -464,6 +464,51 @@ fn what_waits_goes_out_once_when_another_gateway_follows() {
 }
 
 #[test]
+fn a_gateway_that_follows_finds_nothing_of_the_one_before_and_has_its_own_options() {
+    let config = config_of(&[("workers", "1"), ("hold_ms", "0")]);
+    let options = GatewayOptions { rooms: 1, link_messages: 16, ..GatewayOptions::default() };
+    let mut a = Machine::new(config, options);
+    let ann = a.port.connect("ann", "generic", "", 1).unwrap();
+    let room = a.port.join(ann, "r").unwrap();
+    let links = LinkSet::from_iter([a.link.slot]);
+    a.gateway.place("ben", a.link, 1);
+    assert!(a.gateway.set_interest("r", links) && !a.gateway.set_interest("s", links));
+    let offer = |a: &mut Machine| {
+        let options = SubmitOptions { correlation: 1, tell_failed: true, ..SubmitOptions::default() };
+        a.port.submit_with(ann, br#"{"type":"offer","to":"ben"}"#, options).unwrap();
+        a.turn();
+    };
+    // One sender may have one message under way.
+    (0..2).for_each(|_| offer(&mut a));
+    assert_eq!((a.out.len(), a.events()), (1, vec!["1 link_full".to_owned()]));
+    let Machine { mut bench, mut port, gateway, .. } = a;
+    drop(gateway);
+    // The router goes on alone.
+    let before = SubmitOptions { correlation: 2, tell_failed: true, ..SubmitOptions::default() };
+    port.submit_with(ann, br#"{"type":"offer","to":"ben"}"#, before).unwrap();
+    port.send_to_room(room, b"{}", 9).unwrap();
+    port.publish();
+    bench.cycle();
+    let options = GatewayOptions { rooms: 2, link_messages: 48, ..GatewayOptions::default() };
+    let mut gateway = bench.router.gateway(options).unwrap();
+    let link = gateway.open_link().unwrap();
+    gateway.link_up(link);
+    let mut a = Machine { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() };
+    assert_eq!(a.events(), ["1 link_lost", "2 unknown_recipient", "{}"]);
+    assert_eq!(a.bench.router.stats().accounting.undelivered.counted(), []);
+    offer(&mut a);
+    assert_eq!(a.events(), ["1 unknown_recipient"], "the place of the first link is another machine's now");
+    assert!(a.gateway.set_interest("s", links) && a.gateway.set_interest("t", links));
+    assert!(!a.gateway.set_interest("u", links));
+    a.gateway.place("ben", a.link, 2);
+    (0..4).for_each(|_| offer(&mut a));
+    assert_eq!((a.out.len(), a.events()), (3, vec!["1 link_full".to_owned()]));
+    a.gateway.acknowledge(a.link, 0, 3, &[]);
+    a.turn();
+    a.accounts();
+}
+
+#[test]
 fn what_comes_back_twice_keeps_its_order() {
     let mut a = narrow(3);
     let ann = a.connect("ann");

@@ -5,7 +5,10 @@
 //! |---|---|---|
 //! | `names`, `rooms` | the gateway's thread | workers |
 //! | `links` | the gateway's thread | workers |
-//! | `port` | the thread that opens or drops the gateway | workers |
+//! | `limits`, `port` | the thread that opens or drops the gateway | workers |
+//!
+//! A gateway that is dropped empties the tables before it leaves its place, so the next one finds nothing of it. A worker that
+//! has found an entry before finds its link down. The options are the next gateway's from its opening on.
 
 use crate::clients::NameHash;
 use crate::sync::{Acquire, AtomicU64, Relaxed, Release, mutant};
@@ -57,7 +60,7 @@ impl FromIterator<u8> for LinkSet {
 }
 
 /// Sizes of the memory that a gateway needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayOptions {
     /// Names on other machines, at most.
     pub names: usize,
@@ -65,7 +68,7 @@ pub struct GatewayOptions {
     pub rooms: usize,
     /// Messages that a worker may have under way on one link; together on all links four times as many.
     pub link_messages: u32,
-    /// Their bytes, as they are kept for messages whose type may be held.
+    /// Their bytes, of names and payloads; together on all links four times as many.
     pub link_bytes: u32,
 }
 
@@ -155,9 +158,45 @@ const NO_PORT: u64 = u64::MAX;
 /// A thread opens the gateway: the place is taken, and there is no port yet.
 const OPENING: u64 = u64::MAX - 1;
 
+/// The options of the gateway that is open, or was open last. A worker may read them before it has seen that gateway's port. It
+/// keeps those that it has read, and reads them again when nothing is under way.
+#[derive(Debug)]
+struct Limits {
+    names: AtomicU64,
+    rooms: AtomicU64,
+    /// Messages above, bytes below: both are of the same options.
+    link: AtomicU64,
+}
+
+impl Limits {
+    fn new(options: GatewayOptions) -> Self {
+        let limits = Self { names: AtomicU64::new(0), rooms: AtomicU64::new(0), link: AtomicU64::new(0) };
+        limits.set(options);
+        limits
+    }
+
+    fn set(&self, options: GatewayOptions) {
+        // Relaxed, all: the port's Release publishes them (`Place::drop`), and whoever reads them too early keeps a whole set.
+        self.names.store(options.names as u64, Relaxed);
+        self.rooms.store(options.rooms as u64, Relaxed);
+        let link = u64::from(options.link_messages) << 32 | u64::from(options.link_bytes);
+        self.link.store(link, Relaxed);
+    }
+
+    fn get(&self) -> GatewayOptions {
+        let link = self.link.load(Relaxed); // Relaxed, all: as in `set`.
+        GatewayOptions {
+            names: self.names.load(Relaxed) as usize,
+            rooms: self.rooms.load(Relaxed) as usize,
+            link_messages: (link >> 32) as u32,
+            link_bytes: link as u32,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Directory {
-    pub(crate) options: GatewayOptions,
+    limits: Limits,
     /// The gateway's port, [`NO_PORT`] or [`OPENING`].
     port: AtomicU64,
     links: Box<[AtomicU64]>,
@@ -168,12 +207,28 @@ pub(crate) struct Directory {
 impl Directory {
     pub(crate) fn new(options: GatewayOptions) -> Self {
         Self {
-            options,
+            limits: Limits::new(options),
             port: AtomicU64::new(NO_PORT),
             links: (0..MAX_LINKS).map(|_| AtomicU64::new(0)).collect(),
             names: Table::new(),
             rooms: Table::new(),
         }
+    }
+
+    /// The options.
+    pub(crate) fn options(&self) -> GatewayOptions {
+        self.limits.get()
+    }
+
+    /// Only the thread that opens the gateway, while it has the place.
+    pub(crate) fn set_options(&self, options: GatewayOptions) {
+        self.limits.set(options);
+    }
+
+    /// No name and no room is elsewhere any more. Only the gateway's thread, before it leaves the place.
+    pub(super) fn clear(&self) {
+        self.names.clear();
+        self.rooms.clear();
     }
 
     /// The port of the gateway, if one is open.
@@ -243,7 +298,7 @@ impl Directory {
 
     /// Returns false if the table is full.
     pub(super) fn place(&self, hash: NameHash, at: Elsewhere) -> bool {
-        self.names.put(hash.0, at, self.options.names)
+        self.names.put(hash.0, at, self.options().names)
     }
 
     pub(super) fn displace(&self, hash: NameHash) {
@@ -262,7 +317,7 @@ impl Directory {
             self.rooms.remove(hash.0);
             return true;
         }
-        self.rooms.put(hash.0, links, self.options.rooms)
+        self.rooms.put(hash.0, links, self.options().rooms)
     }
 }
 
@@ -314,6 +369,10 @@ impl<V: Copy> Table<V> {
     fn remove(&self, key: u64) {
         self.0.pin().remove(&key);
     }
+
+    fn clear(&self) {
+        self.0.pin().clear();
+    }
 }
 
 /// In models: the map is not what they are about.
@@ -342,6 +401,10 @@ impl<V: Copy> Table<V> {
 
     fn remove(&self, key: u64) {
         crate::sync::lock(&self.0).remove(&key);
+    }
+
+    fn clear(&self) {
+        crate::sync::lock(&self.0).clear();
     }
 }
 

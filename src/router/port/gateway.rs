@@ -79,7 +79,7 @@ type Waiting = VecDeque<(u16, Vec<u8>)>;
 /// The most rejects in one record.
 const MOST_REJECTS: usize = 128;
 
-/// The gateway's port. Dropping it ends everything that is under way as lost.
+/// The gateway's port. Dropping it ends everything that is under way as lost, and no name or room is elsewhere any more.
 #[derive(Debug)]
 pub struct Gateway {
     port: Port,
@@ -104,6 +104,7 @@ impl Gateway {
         let mut port = Port::open(shared, None, cycle)?;
         port.poll.accept_crossings();
         let links = (0..MAX_LINKS as u8).map(|slot| (directory.link(slot).0, false)).collect();
+        directory.set_options(options);
         place.keep(port.submit.index);
         Ok(Self { port, links, waiting: shared.workers.iter().map(|_| Waiting::new()).collect(), posts: 0 })
     }
@@ -379,6 +380,7 @@ impl Drop for Gateway {
             // A worker that still hands something over does so in an epoch that has ended.
             self.directory().set_link(LinkId { slot, epoch: epoch.wrapping_add(1) }, false);
         }
+        self.directory().clear();
         self.directory().leave_place();
         self.shared().rooms.end_changes();
     }

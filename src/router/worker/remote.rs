@@ -261,11 +261,12 @@ impl WorkerContext<'_> {
         if !up && !mutant("link-down-used") {
             return Err(Stays::Down);
         }
-        if self.state.remotes.is_none() {
-            let clients = shared.config.count(Key::MaxClients);
-            self.state.remotes = Some(Box::new(Remotes::new(directory.options, clients)));
+        let options = directory.options();
+        let clients = shared.config.count(Key::MaxClients);
+        let remotes = self.state.remotes.get_or_insert_with(|| Box::new(Remotes::new(options, clients)));
+        if remotes.is_empty() && remotes.options() != options {
+            remotes.renew(options); // Another gateway has followed.
         }
-        let Some(remotes) = self.state.remotes.as_mut() else { return Err(Stays::Down) };
         if remotes.is_old(port, at.slot, epoch) {
             return Err(Stays::Down); // Lost since `end_old`: the record of the loss is on its way.
         }
@@ -276,7 +277,7 @@ impl WorkerContext<'_> {
         if let Some(link) = remotes.links.get_mut(usize::from(at.slot)) {
             link.epoch = epoch;
         }
-        if bytes_under_way as u64 > u64::from(directory.options.link_bytes) {
+        if bytes_under_way as u64 > u64::from(remotes.options().link_bytes) {
             return Err(Stays::Never(Failed::TooLarge));
         }
         if !remotes.has_room(at.slot, leaving.sender, bytes_under_way) {

@@ -169,6 +169,19 @@ impl Remotes {
         }
     }
 
+    /// The options that its memory is made for.
+    pub(in crate::router) fn options(&self) -> GatewayOptions {
+        self.options
+    }
+
+    /// Makes its memory anew for other options. Nothing is under way.
+    pub(in crate::router) fn renew(&mut self, options: GatewayOptions) {
+        let new = Self::new(options, 0);
+        (self.options, self.messages, self.blocks) = (new.options, new.messages, new.blocks);
+        (self.names, self.of_part) = (new.names, new.of_part);
+        self.waits.clear();
+    }
+
     /// Whether nothing is under way, room messages included.
     pub(in crate::router) fn is_empty(&self) -> bool {
         self.count == 0
