@@ -21,10 +21,10 @@ type claimHandle struct{ c C.corelane_claim }
 func (h routerHandle) joinCluster(o *ClusterOptions) (clusterHandle, error) {
 	var pins runtime.Pinner
 	defer pins.Unpin()
-	number := func(value int) C.uint32_t { return C.uint32_t(min(max(value, 0), math.MaxInt32)) }
+	number := func(value int) C.uint32_t { return C.uint32_t(min(value, math.MaxInt32)) }
 	given := C.corelane_cluster_options{
 		size:     C.uint32_t(unsafe.Sizeof(C.corelane_cluster_options{})),
-		replicas: number(o.Replicas), names: C.size_t(max(o.Names, 0)), rooms: C.size_t(max(o.Rooms, 0)),
+		replicas: number(o.Replicas), names: C.size_t(o.Names), rooms: C.size_t(o.Rooms),
 		link_messages: number(o.LinkMessages), link_bytes: number(o.LinkBytes),
 	}
 	given.servers, given.servers_length = pinnedText(&pins, strings.Join(o.Servers, ","))

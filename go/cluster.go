@@ -33,11 +33,13 @@ type ClusterOptions struct {
 	// Secret hides clients' tokens from who can read what NATS keeps. The same on all machines. Empty: the cluster's name, which
 	// hides nothing from who guesses tokens.
 	Secret []byte
-	// Replicas is how many NATS servers keep what the machines know. 0: three in a cluster of servers, one otherwise.
+	// Replicas is how many NATS servers keep what the machines know, 1 to 5. 0: three in a cluster of servers, one otherwise.
 	Replicas int
-	// Names and Rooms are the most names, and rooms with members, on other machines.
+	// Names and Rooms are the most names, 1 to 100,000,000, and rooms with members, 1 to 10,000,000, on other machines. 0, as for the
+	// next two: the library's default.
 	Names, Rooms int
-	// LinkMessages and LinkBytes are what a worker may have under way to one machine.
+	// LinkMessages and LinkBytes are the messages, and the bytes of their names and payloads, that a worker may have under way to one
+	// machine: 16 messages or more, and 1,048,576 at most for all workers of the router together; 65,536 to 268,435,456 bytes.
 	LinkMessages, LinkBytes int
 }
 
@@ -99,6 +101,25 @@ type Claim struct {
 	answer  chan error
 }
 
+// check finds what the library cannot be told. It checks everything else itself.
+func (o *ClusterOptions) check() error {
+	for _, number := range []struct {
+		name  string
+		value int
+	}{
+		{"Replicas", o.Replicas},
+		{"Names", o.Names},
+		{"Rooms", o.Rooms},
+		{"LinkMessages", o.LinkMessages},
+		{"LinkBytes", o.LinkBytes},
+	} {
+		if number.value < 0 {
+			return &Error{Code: ErrInvalid.Code, Message: fmt.Sprintf("%s %d: give it 0 (the default) or more", number.name, number.value)}
+		}
+	}
+	return nil
+}
+
 // JoinCluster makes the router one of several machines that act as one, over NATS (docs/cluster.md), until the context ends or the
 // cluster is closed. It does not wait for NATS: until NATS answers, claims return [ErrUnavailable] and local routing goes on.
 //
@@ -106,6 +127,9 @@ type Claim struct {
 // ErrUnsupported: the library was built without clusters, or this is a stub. ErrStale.
 func (r *Router) JoinCluster(ctx context.Context, options ClusterOptions) (*Cluster, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := options.check(); err != nil {
 		return nil, err
 	}
 	handle, err := r.handle.joinCluster(&options)

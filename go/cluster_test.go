@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -240,5 +242,16 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 	}
 	if _, err := a.router.JoinCluster(ctx, ClusterOptions{Machine: "a b"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a wrong name: %v", err)
+	}
+	for says, options := range map[string]ClusterOptions{
+		"link_messages 7: give it 16 to ":                {LinkMessages: 7},
+		"link_bytes 2147483647: give it 65536 to ":       {LinkBytes: math.MaxInt},
+		"Rooms -1: give it 0 (the default) or more":      {Rooms: -1},
+		"names 9223372036854775807: give it 1 to 100000": {Names: math.MaxInt},
+	} {
+		options.Machine = "a"
+		if _, err := a.router.JoinCluster(ctx, options); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v does not say %s", err, says)
+		}
 	}
 }

@@ -1852,7 +1852,7 @@ typedef struct corelane_histogram {
 typedef struct corelane_cluster_options {
   // `sizeof(corelane_cluster_options)`, set by the caller: CORELANE_CLUSTER_OPTIONS_INIT.
   uint32_t size;
-  // How many NATS servers keep what the machines know. 0: three in a cluster of servers, one otherwise.
+  // How many NATS servers keep what the machines know, 1 to 5. 0: three in a cluster of servers, one otherwise.
   uint32_t replicas;
   // The addresses of NATS servers, separated by commas. NULL: "nats://127.0.0.1:4222".
   const char *servers;
@@ -1895,13 +1895,14 @@ typedef struct corelane_cluster_options {
   const uint8_t *secret;
   // Its length in bytes.
   size_t secret_length;
-  // The most names on other machines. 0: the library's default, as for the next three.
+  // The most names on other machines, 1 to 100,000,000. 0: the library's default, as for the next three.
   size_t names;
-  // The most rooms with members on other machines.
+  // The most rooms with members on other machines, 1 to 10,000,000.
   size_t rooms;
-  // The most messages that a worker may have under way to one machine.
+  // The most messages that a worker may have under way to one machine: 16 or more, and 1,048,576 at most for all workers of the
+  // router together.
   uint32_t link_messages;
-  // The most bytes of them.
+  // The most bytes of their names and payloads, 65,536 to 268,435,456.
   uint32_t link_bytes;
 } corelane_cluster_options;
 

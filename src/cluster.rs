@@ -62,7 +62,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::PortError;
 use crate::metrics::ClusterFigures;
-use crate::router::{GatewayOptions, Router};
+use crate::router::Router;
 use crate::sync::{AcqRel, Acquire, Arc, AtomicBool, AtomicU64, Mutex, Relaxed, Release, lock};
 use driver::{Command, Host};
 
@@ -85,7 +85,7 @@ pub struct Lost {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// An option makes no sense; the text says which.
+    /// An option makes no sense; the text says which, and what to change.
     Options(String),
     /// The router opens no gateway.
     Port(PortError),
@@ -173,18 +173,7 @@ impl Cluster {
     /// # Errors
     /// [`StartError`].
     pub fn start(router: &Router, options: ClusterOptions) -> Result<Self, StartError> {
-        for (what, text) in [("cluster", &options.cluster), ("machine", &options.machine)] {
-            if !keys::is_label(text) {
-                let text = format!("{what} {text:?}: 1 to 64 letters, digits, - or _");
-                return Err(StartError::Options(text));
-            }
-        }
-        let gateway = GatewayOptions {
-            names: options.names,
-            rooms: options.rooms,
-            link_messages: options.link_messages,
-            link_bytes: options.link_bytes,
-        };
+        let gateway = options.gateway(router.workers()).map_err(StartError::Options)?;
         let gateway = router.gateway(gateway).map_err(StartError::Port)?;
         let status = ClusterStatus {
             cluster: options.cluster.clone(),

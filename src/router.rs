@@ -386,6 +386,12 @@ impl Router {
         Port::open(&self.shared, None, || self.seats.cycle_here())
     }
 
+    /// How many workers there are, local ones included.
+    #[cfg(all(feature = "nats", not(corelane_loom)))]
+    pub(crate) fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
     /// Opens the port to other machines. One at a time.
     #[cfg(not(corelane_loom))]
     #[doc(hidden)]

@@ -465,7 +465,7 @@ fn what_waits_goes_out_once_when_another_gateway_follows() {
 
 #[test]
 fn a_gateway_that_follows_finds_nothing_of_the_one_before_and_has_its_own_options() {
-    let config = config_of(&[("workers", "1"), ("hold_ms", "0")]);
+    let config = config_of(&[("workers", "1")]);
     let options = GatewayOptions { rooms: 1, link_messages: 16, ..GatewayOptions::default() };
     let mut a = Machine::new(config, options);
     let ann = a.port.connect("ann", "generic", "", 1).unwrap();
@@ -797,7 +797,7 @@ fn one_sender_to_a_room_has_a_sixteenth_of_a_link() {
 #[test]
 fn payloads_that_are_not_kept_use_the_bytes_of_a_link_too() {
     // The gateway has them until they are sent.
-    let config = config_of(&[("workers", "1"), ("hold_ms", "0")]);
+    let config = config_of(&[("workers", "1")]);
     let options = GatewayOptions { link_bytes: 4_096, ..GatewayOptions::default() };
     let mut a = Machine::new(config, options);
     let members: Vec<_> = ["ann", "ben"].map(|name| a.port.connect(name, "generic", "", 1).unwrap()).into();

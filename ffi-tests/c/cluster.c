@@ -321,6 +321,15 @@ static void options_are_checked(corelane_router router) {
   options = machine("a");
   options.credentials_file = "/nowhere/user.creds";
   is_refused(router, &options, "credentials");
+  options = machine("a");
+  options.link_messages = UINT32_MAX;
+  is_refused(router, &options, "link_messages 4294967295: give it 16 to ");
+  options = machine("a");
+  options.link_bytes = 1;
+  is_refused(router, &options, "link_bytes 1: give it 65536 to ");
+  options = machine("a");
+  options.names = SIZE_MAX;
+  is_refused(router, &options, "names 18446744073709551615: give it 1 to ");
 }
 
 /* Without a server: a cluster starts, and says that it is not there. */

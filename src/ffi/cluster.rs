@@ -19,7 +19,7 @@ use std::time::Duration;
 pub struct CorelaneClusterOptions {
     /// `sizeof(corelane_cluster_options)`, set by the caller: CORELANE_CLUSTER_OPTIONS_INIT.
     pub size: u32,
-    /// How many NATS servers keep what the machines know. 0: three in a cluster of servers, one otherwise.
+    /// How many NATS servers keep what the machines know, 1 to 5. 0: three in a cluster of servers, one otherwise.
     pub replicas: u32,
     /// The addresses of NATS servers, separated by commas. NULL: "nats://127.0.0.1:4222".
     pub servers: *const c_char,
@@ -62,13 +62,14 @@ pub struct CorelaneClusterOptions {
     pub secret: *const u8,
     /// Its length in bytes.
     pub secret_length: usize,
-    /// The most names on other machines. 0: the library's default, as for the next three.
+    /// The most names on other machines, 1 to 100,000,000. 0: the library's default, as for the next three.
     pub names: usize,
-    /// The most rooms with members on other machines.
+    /// The most rooms with members on other machines, 1 to 10,000,000.
     pub rooms: usize,
-    /// The most messages that a worker may have under way to one machine.
+    /// The most messages that a worker may have under way to one machine: 16 or more, and 1,048,576 at most for all workers of the
+    /// router together.
     pub link_messages: u32,
-    /// The most bytes of them.
+    /// The most bytes of their names and payloads, 65,536 to 268,435,456.
     pub link_bytes: u32,
 }
 
