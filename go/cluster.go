@@ -279,7 +279,7 @@ func (c *Cluster) Lost(ctx context.Context) iter.Seq[Lost] {
 	}
 }
 
-// Status returns the figures, at most a tenth of a second old.
+// Status returns the figures. The cluster's thread writes them ten times a second, and less often when it has too much to do.
 func (c *Cluster) Status() (ClusterStatus, error) {
 	var status ClusterStatus
 	text, err := c.handle.status()

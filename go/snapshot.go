@@ -282,7 +282,7 @@ type ClusterStatus struct {
 	Cluster string `json:"cluster"`
 	// Whether NATS is connected.
 	Connected bool `json:"connected"`
-	// Revisions that the bucket has and this machine's directory has not.
+	// Revisions that the bucket had and this machine had not handled when it compared last, every 2 s.
 	DirectoryLag uint64 `json:"directory_lag"`
 	// This machine could not renew its lease: it owns no names. The monitor's rule `fenced` is about it.
 	Fenced bool `json:"fenced"`

@@ -3135,8 +3135,8 @@ int32_t corelane_cluster_next(struct corelane_cluster cluster,
 int32_t corelane_cluster_wait(struct corelane_cluster cluster,
                               uint64_t timeout_ns);
 
-// Writes the cluster's figures, as this machine knows them, as JSON (docs/cluster.md). They are at most a tenth of a second
-// old. Free the text with `corelane_text_free`.
+// Writes the cluster's figures, as this machine knows them, as JSON (docs/cluster.md). The cluster's thread writes them ten times
+// a second, and less often when it has too much to do. Free the text with `corelane_text_free`.
 //
 // Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
 int32_t corelane_cluster_status(struct corelane_cluster cluster,

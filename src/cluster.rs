@@ -301,7 +301,7 @@ impl Cluster {
         *lock(&self.0.told.on_lost) = Some(Box::new(on_lost));
     }
 
-    /// The figures, at most a tenth of a second old.
+    /// The figures. The cluster's thread writes them ten times a second, and less often when it has too much to do.
     pub fn status(&self) -> ClusterStatus {
         let mut status = self.0.told.figures.get();
         if self.is_draining() && status.state == "joined" {

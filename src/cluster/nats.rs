@@ -1,6 +1,7 @@
 //! What the cluster does with NATS: one connection, a task that keeps bucket and watch, operations on keys, frames.
 //! Everything here may wait; the driver never does, it gets [`News`].
 
+use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use async_nats::jetstream::kv::{self, Operation as Change, Store};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerError, Subscriber};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
 use super::keys::{self, Key};
@@ -19,7 +20,7 @@ use super::link::Moment;
 use super::names::{Action, Operation, Outcome};
 use super::options::ClusterOptions;
 use crate::sync::os::since_boot;
-use crate::sync::{Acquire, Arc, AtomicU64, Release};
+use crate::sync::{Acquire, Arc, AtomicU64, Relaxed, Release};
 
 /// The time after which an operation on the bucket has no answer.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,10 +50,8 @@ pub enum News {
     WatchBegins,
     /// A key's value, or none, with its revision.
     Entry(Key, u64, Option<Vec<u8>>),
-    /// The watch has told all that there was.
-    Synced,
-    /// Revisions that the watch has not told yet.
-    Lag(u64),
+    /// The watch has told all that there was, up to this revision.
+    Synced(u64),
     /// An operation on a name has ended.
     Done(Operation, Outcome),
     /// A renewal of an incarnation's lease, sent at that time, has ended.
@@ -78,9 +77,28 @@ fn mark_of(created: &impl std::fmt::Debug) -> u64 {
     hash & !SEQUENCE
 }
 
+/// How far the driver is behind the bucket. Beside the news, which wait in a queue when the driver is overloaded.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The last revision that the driver has handled.
+    handled: AtomicU64,
+    /// Revisions that the bucket had when it was looked at last, and the driver had not handled.
+    behind: AtomicU64,
+}
+
+/// What the watch tells of a key.
+struct Entry {
+    key: String,
+    sequence: u64,
+    value: Option<Vec<u8>>,
+    /// Nothing else was there when the watch began.
+    is_last: bool,
+}
+
 /// The connection to NATS.
 #[derive(Clone, Debug)]
 pub struct Nats {
+    progress: Arc<Progress>,
     /// Of the bucket that is watched.
     mark: Arc<AtomicU64>,
     client: Client,
@@ -142,7 +160,8 @@ impl Nats {
         let (frames, queue) = mpsc::channel(FRAMES);
         tokio::spawn(publish(client.clone(), queue));
         let mark = Arc::new(AtomicU64::new(0));
-        let nats = Self { mark, client, context, bucket: keys::bucket(&options.cluster), news, frames };
+        let bucket = keys::bucket(&options.cluster);
+        let nats = Self { progress: Arc::default(), mark, client, context, bucket, news, frames };
         tokio::spawn(nats.clone().keep(options.replicas));
         Ok((nats, receiver))
     }
@@ -150,6 +169,25 @@ impl Nats {
     /// The largest payload that the server takes.
     pub fn max_payload(&self) -> usize {
         self.client.try_server_info().map_or(1 << 20, |info| info.max_payload)
+    }
+
+    /// The driver has handled what the watch told up to this revision.
+    pub fn handled(&self, revision: u64) {
+        self.progress.handled.store(revision, Relaxed); // Relaxed: a number for a figure.
+    }
+
+    /// Revisions that the bucket had when it was looked at last, and the driver had not handled.
+    pub fn behind(&self) -> u64 {
+        self.progress.behind.load(Relaxed) // Relaxed: a number for a figure.
+    }
+
+    /// The bucket's last sequence is this one.
+    pub fn measure(&self, last: u64) {
+        let handled = self.progress.handled.load(Relaxed); // Relaxed, both: numbers for a figure.
+        // Of the bucket before: nothing of this one.
+        let is_present = handled & !SEQUENCE == self.revision(last) & !SEQUENCE;
+        let behind = last.saturating_sub(if is_present { handled & SEQUENCE } else { 0 });
+        self.progress.behind.store(behind, Relaxed);
     }
 
     /// Subscribes to an incarnation's frames. Dropping the subscriber ends it.
@@ -381,48 +419,71 @@ impl Nats {
             let _ = self.news.send(News::BucketIsNew).await;
         }
         // With what is there already: `watch` alone tells only what is new.
-        let mut entries = pin!(store.watch_with_history(">").await?);
+        let entries = store.watch_with_history(">").await?.map(|entry| {
+            entry.map(|entry| Entry {
+                value: (entry.operation == Change::Put).then(|| entry.value.to_vec()),
+                key: entry.key,
+                sequence: entry.revision,
+                is_last: entry.seen_current,
+            })
+        });
         let _ = self.news.send(News::WatchBegins).await;
-        let mut is_synced = info.state.messages == 0;
+        let last = info.state.last_sequence;
+        let is_synced = info.state.messages == 0;
         if is_synced {
-            let _ = self.news.send(News::Synced).await;
+            let _ = self.news.send(News::Synced(self.revision(last))).await;
         }
-        let (mut seen, mut stuck_at, mut stuck) = (0, u64::MAX, 0);
+        let told = AtomicU64::new(0);
+        let tells = self.tell((!is_synced).then_some(last), entries, &told);
+        first_of(self.look(&info, &told), tells).await
+    }
+
+    /// Tells what the watch tells. `begins_at`: what there is up to this sequence is still to be told.
+    async fn tell<E: Into<async_nats::Error>>(
+        &self,
+        mut begins_at: Option<u64>,
+        entries: impl Stream<Item = Result<Entry, E>>,
+        told: &AtomicU64,
+    ) -> Result<(), async_nats::Error> {
+        let mut entries = pin!(entries);
+        loop {
+            let entry =
+                entries.next().await.ok_or("it has ended")?.map_err(Into::<async_nats::Error>::into)?;
+            if let Some(key) = Key::read(&entry.key) {
+                self.news.send(News::Entry(key, self.revision(entry.sequence), entry.value)).await?;
+            }
+            told.store(entry.sequence, Relaxed); // Relaxed: `look` runs in the same task.
+            if let Some(last) = begins_at.take_if(|_| entry.is_last) {
+                self.news.send(News::Synced(self.revision(last.max(entry.sequence)))).await?;
+            }
+        }
+    }
+
+    /// Looks at the bucket itself from time to time: whether it is still the same, and how far the watch and the driver are.
+    async fn look(&self, began: &jetstream::stream::Info, told: &AtomicU64) -> Result<(), async_nats::Error> {
+        let (mut stuck_at, mut stuck) = (u64::MAX, 0);
         let mut check = tokio::time::interval(CHECK_EVERY);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                biased;
-                entry = entries.next() => {
-                    let entry = entry.ok_or("it has ended")??;
-                    seen = entry.revision;
-                    let value = (entry.operation == Change::Put).then(|| entry.value.to_vec());
-                    if let Some(key) = Key::read(&entry.key) {
-                        self.news.send(News::Entry(key, self.revision(entry.revision), value)).await?;
-                    }
-                    if !is_synced && entry.seen_current {
-                        is_synced = true;
-                        self.news.send(News::Synced).await?;
-                    }
+            check.tick().await;
+            let info = match self.context.get_stream(self.stream()).await {
+                Ok(stream) => stream.cached_info().clone(),
+                Err(error) if format!("{error:?}").contains("10059") => {
+                    return Err("the bucket is gone".into());
                 }
-                _ = check.tick() => {
-                    let info = match self.context.get_stream(self.stream()).await {
-                        Ok(stream) => stream.cached_info().clone(),
-                        Err(error) if format!("{error:?}").contains("10059") => return Err("the bucket is gone".into()),
-                        Err(_) => continue, // Nobody answers: that says nothing of the bucket.
-                    };
-                    if info.created != created {
-                        return Err("the bucket is another one".into());
-                    }
-                    let lag = info.state.last_sequence.saturating_sub(seen);
-                    let _ = self.news.send(News::Lag(lag)).await;
-                    // Behind, and no progress: begin again. Deleted revisions at the end are no lag.
-                    stuck = if lag > 0 && seen == stuck_at { stuck + 1 } else { 0 };
-                    stuck_at = seen;
-                    if stuck >= 5 && info.state.messages > 0 && !self.is_told(&info, seen).await {
-                        return Err("it does not go on".into());
-                    }
-                }
+                Err(_) => continue, // Nobody answers: that says nothing of the bucket.
+            };
+            if info.created != began.created {
+                return Err("the bucket is another one".into());
+            }
+            self.measure(info.state.last_sequence);
+            let seen = told.load(Relaxed); // Relaxed: as in `tell`.
+            // Behind, and no progress: begin again. Deleted revisions at the end are no lag.
+            let is_behind = info.state.last_sequence > seen;
+            stuck = if is_behind && seen == stuck_at { stuck + 1 } else { 0 };
+            stuck_at = seen;
+            if stuck >= 5 && info.state.messages > 0 && !self.is_told(&info, seen).await {
+                return Err("it does not go on".into());
             }
         }
     }
@@ -432,6 +493,15 @@ impl Nats {
         let Ok(stream) = self.context.get_stream_no_info(self.stream()).await else { return true };
         // The last message may have expired: then there is nothing behind.
         stream.get_raw_message(info.state.last_sequence).await.is_err() || info.state.last_sequence <= seen
+    }
+}
+
+/// Runs both until one ends. The first one runs whenever it can, although the second one always has something to do.
+async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
+    tokio::select! {
+        biased;
+        ended = first => ended,
+        ended = second => ended,
     }
 }
 
@@ -495,4 +565,39 @@ fn delay(tries: usize) -> Duration {
     let random =
         u64::from(since_boot().subsec_nanos()) ^ u64::from(std::process::id()).wrapping_mul(0x9E37_79B9);
     Duration::from_millis(longest / 2 + random % (longest / 2 + 1))
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    #[test]
+    fn the_bucket_is_looked_at_while_the_watch_always_has_something_to_tell() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = ClusterOptions {
+                servers: "nats://127.0.0.1:1".to_owned(), // Nobody listens there.
+                machine: "a".to_owned(),
+                ..ClusterOptions::default()
+            };
+            let (nats, mut news) = Nats::connect(&options).await.unwrap();
+            tokio::spawn(async move { while news.recv().await.is_some() {} });
+            let mut sequence = 0;
+            let entries = futures_util::stream::repeat_with(move || {
+                sequence += 1;
+                let key = Key::Lease(sequence).text();
+                Ok::<_, async_nats::Error>(Entry { key, sequence, value: None, is_last: false })
+            });
+            let told = AtomicU64::new(0);
+            let look = async {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(())
+            };
+            // So many that it is no chance.
+            let entries = entries.take(10_000_000);
+            assert!(first_of(look, nats.tell(None, entries, &told)).await.is_ok(), "the entries have ended");
+        });
+    }
 }

@@ -280,8 +280,8 @@ pub unsafe extern "C" fn corelane_cluster_wait(cluster: CorelaneCluster, timeout
     answer(|| Ok(joined(cluster)?.wait(Duration::from_nanos(timeout_ns)).into()))
 }
 
-/// Writes the cluster's figures, as this machine knows them, as JSON (docs/cluster.md). They are at most a tenth of a second
-/// old. Free the text with `corelane_text_free`.
+/// Writes the cluster's figures, as this machine knows them, as JSON (docs/cluster.md). The cluster's thread writes them ten times
+/// a second, and less often when it has too much to do. Free the text with `corelane_text_free`.
 ///
 /// Any thread. Does not block. CORELANE_INVALID (`size`), CORELANE_NULL, CORELANE_STALE.
 ///

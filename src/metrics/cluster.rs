@@ -43,7 +43,7 @@ pub struct ClusterStatus {
     pub machines_left_out: usize,
     /// Claims without an answer yet.
     pub claims_in_flight: usize,
-    /// Revisions that the bucket has and this machine's directory has not.
+    /// Revisions that the bucket had and this machine had not handled when it compared last, every 2 s.
     pub directory_lag: u64,
     /// Bytes from the cluster that were no frames, and frames of machines that do not live.
     pub frames_dropped: u64,

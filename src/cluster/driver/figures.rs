@@ -3,10 +3,15 @@
 use super::{Driver, Host};
 use crate::cluster::link::Moment;
 use crate::cluster::peer::Peer;
-use crate::metrics::MachineStatus;
+use crate::metrics::{ClusterStatus, MachineStatus};
 
 impl<H: Host> Driver<H> {
     pub(super) fn tell(&mut self, now: Moment) {
+        let status = self.figures(now);
+        self.host.status(status);
+    }
+
+    pub(super) fn figures(&self, now: Moment) -> ClusterStatus {
         let is_valid = self.lease.is_valid(now);
         let mut status = self.status.clone();
         let is_fenced = self.fenced_from.is_some();
@@ -28,6 +33,7 @@ impl<H: Host> Driver<H> {
         status.names_known = self.directory.len();
         status.names_left_out += self.directory.left_out();
         status.machines_left_out = self.links.left_out();
+        status.directory_lag = self.nats.behind();
         status.claims_in_flight = self.names.claims();
         status.machines = self
             .directory
@@ -41,6 +47,6 @@ impl<H: Host> Driver<H> {
         status.machines.sort_by(|one, other| one.machine.cmp(&other.machine));
         status.links = self.links.values().map(Peer::status).collect();
         status.links.sort_by(|one, other| one.machine.cmp(&other.machine));
-        self.host.status(status);
+        status
     }
 }

@@ -42,12 +42,15 @@ impl<H: Host> Driver<H> {
                 self.status.problem.take_if(|_| !self.is_refused);
                 self.directory.begin(std::mem::take(&mut self.is_new_bucket));
             }
-            News::Entry(key, revision, value) => self.entry(key, revision, value, now),
-            News::Synced => {
+            News::Entry(key, revision, value) => {
+                self.entry(key, revision, value, now);
+                self.nats.handled(revision);
+            }
+            News::Synced(revision) => {
                 self.directory.synced(now);
                 self.check_own(now);
+                self.nats.handled(revision);
             }
-            News::Lag(lag) => self.status.directory_lag = lag,
             News::Done(operation, outcome) => self.done(&operation, outcome, now),
             // Of the incarnation before: it makes nothing of this one valid.
             News::Renewed(of, ..) | News::LeaseRead(of, _) if of != self.incarnation => {}

@@ -170,6 +170,32 @@ fn whoever_is_refused_although_nats_is_there_is_told_to_come_again() {
 }
 
 #[test]
+fn the_lag_counts_what_is_told_and_not_handled() {
+    let router = router();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let gateway = router.gateway(GatewayOptions::default()).unwrap();
+        let (nats, _news) = Nats::connect(&options()).await.unwrap();
+        let mut driver = Driver::new(options(), gateway, nats, Deaf);
+        let lag = |driver: &mut Driver<Deaf>| {
+            driver.nats.measure(100);
+            driver.figures(since_boot()).directory_lag
+        };
+        assert_eq!(lag(&mut driver), 100);
+        driver.news(News::Entry(Key::Lease(7), 40, None), since_boot());
+        assert_eq!(lag(&mut driver), 60);
+        // What has expired at the end is not told.
+        driver.news(News::Synced(98), since_boot());
+        assert_eq!(lag(&mut driver), 2);
+        driver.news(News::Entry(Key::Lease(7), 101, None), since_boot());
+        assert_eq!(lag(&mut driver), 0);
+        // Of another bucket.
+        driver.news(News::Entry(Key::Lease(7), (1 << 40) | 99, None), since_boot());
+        assert_eq!(lag(&mut driver), 100);
+    });
+}
+
+#[test]
 fn every_claim_that_was_sent_is_answered_also_at_the_end() {
     let router = router();
     let cluster = Cluster::start(&router, options()).unwrap();
