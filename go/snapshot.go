@@ -310,6 +310,9 @@ type ClusterStatus struct {
 	NamesOwned uint64 `json:"names_owned"`
 	// What NATS did last not do or not permit, and what to change. Null if all is well.
 	Problem *string `json:"problem"`
+	// Rooms with members on machines that had no place in the directory. Messages to such a room do not leave this
+	// machine. They get a place when other rooms end.
+	RoomsLeftOut uint64 `json:"rooms_left_out"`
 	// `starting`, `joined`, `fenced`, `draining` or `stopped`.
 	State string `json:"state"`
 	// Whether the directory is complete.

@@ -328,6 +328,7 @@ const rows = {
       [sum("instance", of("corelane_cluster_names_owned")), "{{instance}} own"],
       [sum("instance", of("corelane_cluster_names_known")), "{{instance}} known"],
       [sum("instance", of("corelane_cluster_names_left_out_total")), "{{instance}} without room"],
+      [sum("instance", of("corelane_cluster_rooms_left_out_total")), "{{instance}} rooms without a place"],
     ]),
     lines("Directory", "Changes that the machine has not seen, and claims without an answer.", "short", [
       [sum("instance", of("corelane_cluster_directory_lag")), "{{instance}} behind"],

@@ -15,6 +15,9 @@ pub const SWEEP_AFTER: Duration = Duration::from_secs(2);
 /// After the loss of the bucket each machine writes its lease and its names again. So long nobody is given up.
 pub const REFILL: Duration = Duration::from_secs(5);
 
+/// The time between two readings of the rooms that had no place.
+const READ_ROOMS_EVERY: Duration = Duration::from_secs(10);
+
 /// Who owns a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -94,6 +97,12 @@ pub struct Directory {
     dead_rooms: Vec<(Box<str>, u64)>,
     max_names: usize,
     max_rooms: usize,
+    /// Rooms had no place since they were read last.
+    misses_rooms: bool,
+    /// The reading of all rooms that is under way, and the members that have left since it began: it may still tell of them.
+    reading: Option<(u32, HashSet<(Box<str>, u64)>)>,
+    readings: u32,
+    next_reading: Moment,
     is_synced: bool,
     /// The bucket is another one than before, and the machines have not all written what is theirs again.
     is_new: bool,
@@ -118,6 +127,10 @@ impl Directory {
             dead_rooms: Vec::new(),
             max_names,
             max_rooms,
+            misses_rooms: false,
+            reading: None,
+            readings: 0,
+            next_reading: Moment::ZERO,
             is_synced: false,
             is_new: false,
             purge: None,
@@ -202,6 +215,7 @@ impl Directory {
     /// is new, only [`REFILL`] after it was told first, however often the watch starts in that time.
     pub fn begin(&mut self, is_new: bool) {
         self.is_synced = false;
+        (self.misses_rooms, self.reading) = (false, None); // The watch tells of all rooms.
         if is_new {
             (self.is_new, self.purge) = (true, None);
         }
@@ -368,10 +382,17 @@ impl Directory {
         }
     }
 
-    /// A machine has members in a room, or none any more. False: there is no room for another room.
+    /// A machine has members in a room, or none any more. False: there is no place for another room.
     pub fn room(&mut self, room: &str, incarnation: u64, has_members: bool) -> bool {
         if has_members && self.rooms.len() >= self.max_rooms && !self.rooms.contains_key(room) {
+            self.misses_rooms = true;
             return false;
+        }
+        if let (false, Some((_, left))) = (has_members, &mut self.reading) {
+            left.insert((room.into(), incarnation));
+            if left.len() > self.max_rooms {
+                (self.reading, self.misses_rooms) = (None, true); // Too many: it is read again later.
+            }
         }
         let has_changed = if has_members {
             self.rooms.entry(room.into()).or_default().insert(incarnation)
@@ -385,6 +406,41 @@ impl Directory {
             self.rooms.remove(room);
         }
         true
+    }
+
+    /// Begins a reading of all rooms, if some had no place and there is one now. Returns its number. Tell of what it reads by
+    /// [`Directory::room_read`] and of its end by [`Directory::rooms_read`].
+    pub fn rooms_to_read(&mut self, now: Moment) -> Option<u32> {
+        let is_due = self.is_synced && self.reading.is_none() && now >= self.next_reading;
+        if !is_due || !self.misses_rooms || self.rooms.len() >= self.max_rooms {
+            return None;
+        }
+        self.misses_rooms = false;
+        self.readings = self.readings.wrapping_add(1);
+        self.reading = Some((self.readings, HashSet::new()));
+        Some(self.readings)
+    }
+
+    /// A reading tells that a machine has members in a room. What the watch has told since it began is newer. `is_old`: the watch
+    /// is further than this key, so it has told of its machine if that lives.
+    pub fn room_read(&mut self, reading: u32, (room, incarnation): (&str, u64), is_old: bool) {
+        let Some((number, left)) = &self.reading else { return };
+        if *number != reading || left.contains(&(Box::from(room), incarnation)) {
+            return;
+        }
+        if incarnation == self.own || self.machines.contains_key(&incarnation) {
+            self.room(room, incarnation, true);
+        } else if is_old {
+            self.dead_rooms.push((room.into(), incarnation));
+        }
+    }
+
+    /// A reading has ended. Not done: the rooms are read again later.
+    pub fn rooms_read(&mut self, reading: u32, is_done: bool, now: Moment) {
+        if self.reading.take_if(|(number, _)| *number == reading).is_some() {
+            self.misses_rooms |= !is_done;
+            self.next_reading = now + READ_ROOMS_EVERY;
+        }
     }
 
     /// Rooms with members at dead machines, at most `limit`: to be deleted.
@@ -447,6 +503,47 @@ mod tests {
         directory.synced(Moment::ZERO);
         assert_eq!(directory.changes(), [Change::Up(2)]);
         directory
+    }
+
+    #[test]
+    fn a_room_that_had_no_place_gets_one_when_another_room_ends() {
+        let mut directory = Directory::new(1, 100, 2);
+        directory.begin(false);
+        (1..=2).for_each(|one| directory.lease(one, info("m")));
+        directory.synced(Moment::ZERO);
+        assert!(directory.room("r", 2, true) && directory.room("s", 2, true));
+        assert!(!directory.room("t", 2, true) && !directory.room("u", 2, true));
+        assert_eq!(directory.rooms_to_read(Moment::ZERO), None, "no place is free");
+        directory.room("r", 2, false);
+        directory.changes();
+        let reading = directory.rooms_to_read(Moment::ZERO).unwrap();
+        assert_eq!(directory.rooms_to_read(Moment::ZERO), None, "one at a time");
+        // It was asked for before the watch told that the members have left.
+        directory.room("u", 2, false);
+        directory.room_read(reading, ("u", 2), true);
+        directory.room_read(reading, ("v", 3), false); // A machine that the watch has not told of yet.
+        directory.room_read(reading, ("w", 4), true); // A dead one.
+        directory.room_read(reading + 1, ("x", 2), true);
+        assert!(directory.changes().is_empty());
+        assert_eq!(directory.dead_rooms(9), [("w".into(), 4)]);
+        directory.room_read(reading, ("t", 2), true);
+        assert_eq!(directory.changes(), [Change::Interest("t".into())]);
+        assert_eq!(directory.interested("t").collect::<Vec<_>>(), [2]);
+        // Another one has no place again. The next reading comes later, when there is one.
+        directory.room_read(reading, ("y", 2), true);
+        directory.rooms_read(reading, true, Moment::ZERO);
+        directory.room("t", 2, false);
+        assert_eq!(directory.rooms_to_read(READ_ROOMS_EVERY - Moment::from_nanos(1)), None);
+        let reading = directory.rooms_to_read(READ_ROOMS_EVERY).unwrap();
+        // One that fails comes again, and one during which too many leave.
+        directory.rooms_read(reading, false, Moment::ZERO);
+        directory.rooms_to_read(READ_ROOMS_EVERY).unwrap();
+        (0..3).for_each(|room: u8| assert!(directory.room(&room.to_string(), 2, false)));
+        assert!(directory.rooms_to_read(READ_ROOMS_EVERY).is_some());
+        // A watch that begins again tells of all.
+        directory.begin(false);
+        directory.synced(Moment::ZERO);
+        assert_eq!(directory.rooms_to_read(READ_ROOMS_EVERY), None);
     }
 
     #[test]

@@ -348,7 +348,12 @@ impl<H: Host> Driver<H> {
             Refused::Machine => tracing::warn!("too many machines: one gets no link until another ends"),
             Refused::Name => self.status.names_left_out += 1,
             Refused::Room => {
-                tracing::warn!("no room for another room with members elsewhere: raise the option `rooms`")
+                if self.status.rooms_left_out == 0 {
+                    tracing::warn!(
+                        "rooms with members elsewhere have no place here: raise the option `rooms`"
+                    );
+                }
+                self.status.rooms_left_out += 1;
             }
         }
     }
@@ -416,6 +421,11 @@ impl<H: Host> Driver<H> {
         self.directory.tick(now);
         if let Some(changes) = self.gateway.room_changes() {
             self.rooms.follow(changes);
+        }
+        if self.is_connected
+            && let Some(reading) = self.directory.rooms_to_read(now)
+        {
+            self.nats.read_rooms(reading);
         }
         if self.is_connected && self.lease.is_valid(now) {
             while let Some((room, has_members)) = self.rooms.next() {

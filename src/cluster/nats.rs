@@ -60,6 +60,10 @@ pub enum News {
     LeaseRead(u64, Outcome),
     /// A room's key was written or deleted.
     RoomDone(String, bool, bool),
+    /// A reading of all rooms, by its number, has found that an incarnation has members in a room, in that revision.
+    RoomRead(u32, String, u64, u64),
+    /// It has ended. False: not with all rooms.
+    RoomsRead(u32, bool),
     /// Another operation has ended that nobody waits for.
     Swept,
 }
@@ -176,6 +180,12 @@ impl Nats {
         self.progress.handled.store(revision, Relaxed); // Relaxed: a number for a figure.
     }
 
+    /// Whether the driver has handled everything up to this revision.
+    pub fn has_handled(&self, revision: u64) -> bool {
+        let handled = self.progress.handled.load(Relaxed); // Relaxed: the driver's own last store.
+        handled & !SEQUENCE == revision & !SEQUENCE && handled >= revision
+    }
+
     /// Revisions that the bucket had when it was looked at last, and the driver had not handled.
     pub fn behind(&self) -> u64 {
         self.progress.behind.load(Relaxed) // Relaxed: a number for a figure.
@@ -263,6 +273,33 @@ impl Nats {
             let _ =
                 nats.news.send(News::RoomDone(room, has_members, matches!(outcome, Outcome::Done(_)))).await;
         });
+    }
+
+    /// Reads the keys of all rooms, beside the watch.
+    pub fn read_rooms(&self, reading: u32) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let is_done = nats.rooms(reading).await.is_ok();
+            let _ = nats.news.send(News::RoomsRead(reading, is_done)).await;
+        });
+    }
+
+    async fn rooms(&self, reading: u32) -> Result<(), async_nats::Error> {
+        let store = self.context.get_key_value(&self.bucket).await?;
+        let mut keys = pin!(store.watch_with_history("r.>").await?);
+        loop {
+            let entry = tokio::time::timeout(OPERATION_TIMEOUT, keys.next()).await;
+            // Without any key the watch tells nothing.
+            let Ok(entry) = entry else { return Ok(()) };
+            let entry = entry.ok_or("it has ended")??;
+            if let (Change::Put, Some(Key::Room(room, of))) = (entry.operation, Key::read(&entry.key)) {
+                let revision = self.revision(entry.revision);
+                self.news.send(News::RoomRead(reading, room, of, revision)).await?;
+            }
+            if entry.seen_current {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes a lease, after everything that was sent before.

@@ -39,6 +39,9 @@ pub struct ClusterStatus {
     pub names_known: usize,
     /// Names that had no room in the directory.
     pub names_left_out: u64,
+    /// Rooms with members on machines that had no place in the directory. Messages to such a room do not leave this machine. They
+    /// get a place when other rooms end.
+    pub rooms_left_out: u64,
     /// Machines that live and have no link from this one, because it has links to 255 others.
     pub machines_left_out: usize,
     /// Claims without an answer yet.

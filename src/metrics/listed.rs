@@ -139,6 +139,7 @@ figures! {
     cluster_names_owned "Names here" "Names that clients of this machine own or claim." |one| one.names_owned as u64,
     cluster_names_known "Names" "Names of all machines that this machine knows." |one| one.names_known as u64,
     cluster_names_left_out_total "Left out" "Names of other machines that had no room here (names)." |one| one.names_left_out,
+    cluster_rooms_left_out_total "Rooms left out" "Rooms with members elsewhere that had no place here (rooms)." |one| one.rooms_left_out,
     cluster_machines_left_out "No link" "Machines that live and have no link from this one, because it has 255."
         |one| one.machines_left_out as u64,
     cluster_claims_in_flight "Claims" "Claims of names without an answer yet." |one| one.claims_in_flight as u64,

@@ -115,6 +115,36 @@ fn a_room_has_members_on_two_machines() {
 }
 
 #[test]
+fn a_room_without_a_place_is_counted_and_gets_one_when_another_room_ends() {
+    let Some(nats) = Server::start("rooms") else { return };
+    let mut a = Machine::with(&nats.url(), "a", &[], |options| options.rooms = 1);
+    let mut b = Machine::new(&nats.url(), "b");
+    a.join(1);
+    b.join(1);
+    let ben = b.connect_as("ben", "generic");
+    let left_out = |a: &Machine| a.cluster.status().rooms_left_out;
+    let first = b.port.join(ben, "first").unwrap();
+    // Only when `a` knows the first one, the second one has no place.
+    let ann = a.connect_as("ann", "generic");
+    let of_ann = a.port.join(ann, "first").unwrap();
+    let news = |a: &mut Machine, b: &mut Machine, room: &str| {
+        let text = format!(r#"{{"type":"broadcast","room":"{room}"}}"#);
+        wait_for(room, || {
+            a.port.submit(ann, text.as_bytes(), 1).unwrap();
+            a.port.wait(Duration::from_millis(1));
+            b.events().iter().any(|got| matches!(got, Got::Message(_, text) if text.contains(room)))
+        });
+    };
+    news(&mut a, &mut b, "first");
+    b.port.join(ben, "second").unwrap();
+    wait_for("the second room is left out", || left_out(&a) == 1);
+    b.port.leave(ben, first).unwrap();
+    a.port.leave(ann, of_ann).unwrap();
+    a.port.join(ann, "second").unwrap();
+    news(&mut a, &mut b, "second");
+}
+
+#[test]
 fn a_client_that_leaves_and_connects_elsewhere_gets_all_in_order() {
     let Some(nats) = Server::start("move") else { return };
     let mut machines: Vec<Machine> =

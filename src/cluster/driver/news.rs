@@ -80,6 +80,11 @@ impl<H: Host> Driver<H> {
                 }
             }
             News::RoomDone(room, has_members, is_done) => self.rooms.done(room, has_members, is_done),
+            News::RoomRead(reading, room, incarnation, revision) => {
+                let is_old = self.nats.has_handled(revision);
+                self.directory.room_read(reading, (&room, incarnation), is_old);
+            }
+            News::RoomsRead(reading, is_done) => self.directory.rooms_read(reading, is_done, now),
             News::Swept => self.sweeps = self.sweeps.saturating_sub(1),
         }
     }

@@ -1214,6 +1214,7 @@ function drawCluster({ cluster }) {
     ["Names of this machine", count(cluster.names_owned)],
     ["Names of all", count(cluster.names_known)],
     cluster.names_left_out > 0 && ["Names without room", count(cluster.names_left_out)],
+    cluster.rooms_left_out > 0 && ["Rooms without a place", count(cluster.rooms_left_out)],
     cluster.machines_left_out > 0 && ["Machines without a link", count(cluster.machines_left_out)],
     ["Claims in flight", count(cluster.claims_in_flight)],
     ["Fenced", `${count(cluster.fences)} times, ${span(cluster.fenced_ms)}`],
