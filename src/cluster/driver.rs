@@ -30,6 +30,7 @@ use super::links::{Links, Refused};
 use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
+use super::peer::Peer;
 use super::wire::{self, Kind};
 use crate::metrics::ClusterStatus;
 use crate::router::Gateway;
@@ -39,6 +40,8 @@ use rooms::Rooms;
 
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(20);
+/// After a stop, what is under way has so long to be acknowledged. The other machines' messages too.
+const ENDING: Duration = Duration::from_secs(1);
 /// Frames, news and commands that are taken in one turn.
 const BATCH: usize = 64;
 /// Records of workers that are taken in one turn.
@@ -85,6 +88,8 @@ pub struct Driver<H> {
     /// NATS has refused a write since it last did one.
     is_not_written: bool,
     status: ClusterStatus,
+    /// When the host has stopped the cluster.
+    stopped: Option<Moment>,
     is_closed: bool,
 }
 
@@ -100,19 +105,22 @@ pub async fn run<H: Host>(
     let mut driver = Driver::new(options, gateway, nats, host);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    'running: loop {
+    while !driver.is_closed {
         let now = since_boot();
-        if driver.turn(now) {
+        let has_more = driver.turn(now);
+        if driver.is_over(now, has_more) {
+            break;
+        }
+        if has_more {
             // More to do at once; let the tasks of NATS run too.
             tokio::task::yield_now().await;
         } else if driver.gateway.arm() {
             tokio::select! {
                 _ = tick.tick() => {}
                 ready = descriptor.readable() => { ready?.clear_ready(); }
-                command = commands.recv() => match command {
-                    Some(Command::Stop) | None => break,
-                    Some(command) => driver.command(command, since_boot()),
-                },
+                command = commands.recv(), if driver.stopped.is_none() => {
+                    driver.command(command.unwrap_or(Command::Stop), since_boot());
+                }
                 one = news.recv() => match one {
                     Some(one) => driver.news(one, since_boot()),
                     None => break,
@@ -126,11 +134,8 @@ pub async fn run<H: Host>(
         }
         let now = since_boot();
         for _ in 0..BATCH {
-            match commands.try_recv() {
-                Ok(Command::Stop) => break 'running,
-                Ok(command) => driver.command(command, now),
-                Err(_) => break,
-            }
+            let Ok(command) = commands.try_recv() else { break };
+            driver.command(command, now);
         }
         for _ in 0..BATCH * 16 {
             let Ok(one) = news.try_recv() else { break };
@@ -142,9 +147,6 @@ pub async fn run<H: Host>(
                 break;
             };
             driver.received(Some(message), now);
-        }
-        if driver.is_closed {
-            break;
         }
     }
     driver.end().await;
@@ -206,6 +208,7 @@ impl<H: Host> Driver<H> {
             is_refused: false,
             is_not_written: false,
             status,
+            stopped: None,
             is_closed: false,
             options,
             host,
@@ -451,6 +454,15 @@ impl<H: Host> Driver<H> {
             self.sweeps += 1;
             self.nats.sweep(Key::Room(name.into(), incarnation), None);
         }
+    }
+
+    /// Whether the host has stopped the cluster, and nothing more is to be sent or acknowledged, or it takes too long.
+    fn is_over(&self, now: Moment, has_more: bool) -> bool {
+        let Some(stopped) = self.stopped else { return false };
+        let can_wait = self.is_connected && self.lease.is_valid(now) && now < stopped + ENDING;
+        // A worker may still be about to publish what it took before its host heard that the clients are closed.
+        let is_settled = now >= stopped + TICK && self.links.values().all(Peer::is_settled);
+        !can_wait || (is_settled && !has_more && self.nats.has_sent_all())
     }
 
     /// The end: what is acknowledged is sent, the lease is deleted.

@@ -210,6 +210,11 @@ impl Nats {
         self.frames.capacity() > 0
     }
 
+    /// Whether no frame waits to be sent.
+    pub fn has_sent_all(&self) -> bool {
+        self.frames.capacity() == self.frames.max_capacity()
+    }
+
     /// Sends a frame, or drops it if there is no room.
     pub fn send(&self, subject: &str, frame: Vec<u8>) {
         let _ = self.frames.try_send((subject.to_owned(), frame));

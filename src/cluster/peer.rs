@@ -114,6 +114,11 @@ impl Peer {
         self.owes || self.sender.has_frame()
     }
 
+    /// Whether nothing is in flight in either direction, and everything is acknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.is_idle() && !self.wants_to_send() && self.receiver.is_settled()
+    }
+
     /// Whether records wait for room in the router or for a connect.
     pub fn is_waiting(&self) -> bool {
         self.receiver.is_waiting()

@@ -145,6 +145,38 @@ fn a_room_without_a_place_is_counted_and_gets_one_when_another_room_ends() {
 }
 
 #[test]
+fn the_last_messages_before_a_stop_are_sent_and_acknowledged() {
+    let Some(nats) = Server::start("last") else { return };
+    let mut b = Machine::new(&nats.url(), "b");
+    b.join(0);
+    b.connect("ben");
+    for round in 0..5 {
+        let mut a = Machine::new(&nats.url(), &format!("a{round}"));
+        a.join(1);
+        a.connect("ann");
+        wait_for("ben is known", || {
+            a.offer("ann", "ben", 1000);
+            a.get(0);
+            b.events().contains(&offer("ann", "ben", 1000))
+        });
+        a.settled();
+        b.events();
+        let before = a.accounting();
+        (0..20).for_each(|number| a.offer("ann", "ben", number));
+        wait_for("the worker has them", || {
+            let all = a.accounting();
+            all.held + all.ok - before.ok == 20
+        });
+        a.cluster.stop();
+        let all = a.settled();
+        assert_eq!((all.ok - before.ok, all.failed - before.failed), (20, 0), "round {round}");
+        let expected: Vec<_> = (0..20).map(|number| offer("ann", "ben", number)).collect();
+        assert_eq!(b.get(20), expected);
+        a.disconnect("ann");
+    }
+}
+
+#[test]
 fn a_client_that_leaves_and_connects_elsewhere_gets_all_in_order() {
     let Some(nats) = Server::start("move") else { return };
     let mut machines: Vec<Machine> =

@@ -49,13 +49,16 @@ impl<H: Host> Driver<H> {
                 self.info.is_draining = true;
                 self.lease.hurry(now);
             }
-            Command::Stop => {}
+            Command::Stop => {
+                self.stopped.get_or_insert(now);
+            }
         }
     }
 
     fn may_claim(&self, name: &str, now: Moment) -> Result<(), ClaimError> {
         match () {
             () if name.is_empty() || name.len() > crate::clients::MAX_NAME_BYTES => Err(ClaimError::Name),
+            () if self.stopped.is_some() => Err(ClaimError::Stopped),
             () if self.info.is_draining => Err(ClaimError::Draining),
             () if self.fenced_from.is_some() => Err(ClaimError::Fenced),
             () if !self.directory.is_synced() || !self.is_connected => Err(ClaimError::Unavailable),

@@ -171,6 +171,11 @@ impl Receiver {
         !self.waiting.is_empty()
     }
 
+    /// Whether it is known of every record what became of it.
+    pub fn is_settled(&self) -> bool {
+        self.results.is_empty()
+    }
+
     /// A receiver whose next sequence is this one.
     #[cfg(test)]
     pub fn at(sequence: u64) -> Self {
