@@ -276,6 +276,16 @@ type ClientsFigures struct {
 
 // ClusterStatus: how a machine stands in its cluster.
 type ClusterStatus struct {
+	// Names that were asked for at the leader of the bucket.
+	Asks uint64 `json:"asks"`
+	// Those for which the leader gave no answer.
+	AsksFailed uint64 `json:"asks_failed"`
+	// Those that were on another machine.
+	AsksFound uint64 `json:"asks_found"`
+	// Of these, those without an answer yet.
+	AsksInFlight uint64 `json:"asks_in_flight"`
+	// Those that were on no other machine.
+	AsksNowhere uint64 `json:"asks_nowhere"`
 	// Claims without an answer yet.
 	ClaimsInFlight uint64 `json:"claims_in_flight"`
 	// The cluster's name.
@@ -302,9 +312,13 @@ type ClusterStatus struct {
 	Machines []MachineStatus `json:"machines"`
 	// Machines that live and have no link from this one, because it has links to 255 others.
 	MachinesLeftOut uint64 `json:"machines_left_out"`
+	// Names among `names_known` that had no room and were asked for. Not more than a sixteenth of the option `names`.
+	NamesAsked uint64 `json:"names_asked"`
+	// Names that were asked for and have made room for others.
+	NamesEvicted uint64 `json:"names_evicted"`
 	// All names of the cluster, as this machine knows them.
 	NamesKnown uint64 `json:"names_known"`
-	// Names that had no room in the directory.
+	// Names that had no room in the directory. Such names are asked for when a message needs them.
 	NamesLeftOut uint64 `json:"names_left_out"`
 	// Names that clients of this machine own or claim.
 	NamesOwned uint64 `json:"names_owned"`

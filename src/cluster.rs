@@ -30,11 +30,13 @@
 //! |---|---|
 //! | `wire`, `link` | frames, and the two ends of a link |
 //! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
+//! | `asks`, `owner` | the names that had no room in the directory and are asked for; what the bucket has of a name |
 //! | `keys`, `nats` | subjects, keys and values; the connection |
 //! | `peer`, `links`, `tickets`, `driver` | a link with the router's side; all links; the messages that the router has; the thread |
 
 #![forbid(unsafe_code)]
 
+pub mod asks;
 pub mod directory;
 mod driver;
 mod keys;
@@ -44,6 +46,7 @@ pub mod links;
 pub mod names;
 mod nats;
 mod options;
+mod owner;
 #[doc(hidden)]
 pub mod peer;
 pub mod seam;

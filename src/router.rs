@@ -53,7 +53,7 @@ pub use crate::sync::{AnyThread, OneThread, Sharing};
 pub use base::{BaseRequest, Routed};
 #[cfg(not(corelane_loom))]
 #[doc(hidden)]
-pub use elsewhere::{GatewayOptions, Incoming, LinkId, LinkSet, Reject};
+pub use elsewhere::{GatewayOptions, Incoming, LinkId, LinkSet, Reject, Whereabouts};
 #[cfg(not(corelane_loom))]
 pub(crate) use lane::handle::{Lane, LaneClient, LaneView};
 #[cfg(all(any(test, feature = "bench-internals"), not(corelane_loom)))]

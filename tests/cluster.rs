@@ -11,6 +11,8 @@ mod server;
 
 #[path = "cluster/alerts.rs"]
 mod alerts;
+#[path = "cluster/asks.rs"]
+mod asks;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/messages.rs"]

@@ -10,7 +10,7 @@ use corelane::error::Loss;
 use corelane::metrics::Accounting;
 use corelane::router::{
     DeliverError, Event, FromWorker, Gateway, GatewayOptions, Incoming, LinkId, LinkSet, Port, Reject,
-    SubmitOptions,
+    SubmitOptions, Whereabouts,
 };
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,6 +37,7 @@ struct Machine {
     link: LinkId,
     out: VecDeque<Wire>,
     results: VecDeque<(u64, Result<(), Loss>)>,
+    asks: VecDeque<(usize, String)>,
 }
 
 impl Machine {
@@ -46,7 +47,15 @@ impl Machine {
         let mut gateway = bench.router.gateway(options).unwrap();
         let link = gateway.open_link().unwrap();
         gateway.link_up(link);
-        Self { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() }
+        Self {
+            bench,
+            port,
+            gateway,
+            link,
+            out: VecDeque::new(),
+            results: VecDeque::new(),
+            asks: VecDeque::new(),
+        }
     }
 
     fn connect(&mut self, name: &str) -> ClientId {
@@ -58,7 +67,7 @@ impl Machine {
         self.gateway.publish();
         self.bench.cycle();
         let (gateway, link) = (&mut self.gateway, self.link);
-        let (out, results) = (&mut self.out, &mut self.results);
+        let (out, results, asks) = (&mut self.out, &mut self.results, &mut self.asks);
         let polled = gateway.poll(usize::MAX, |record| match record {
             FromWorker::Message {
                 link: of,
@@ -87,6 +96,7 @@ impl Machine {
                 }
             }
             FromWorker::Result { ticket, outcome } => results.push_back((ticket, outcome)),
+            FromWorker::Ask { worker, name } => asks.push_back((worker, name.to_owned())),
         });
         assert!(polled.is_ok());
     }
@@ -441,7 +451,15 @@ fn what_waits_goes_out_once_when_another_gateway_follows() {
     for name in ["ben", "eve"] {
         gateway.place(name, link, 2);
     }
-    let mut a = Machine { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() };
+    let mut a = Machine {
+        bench,
+        port,
+        gateway,
+        link,
+        out: VecDeque::new(),
+        results: VecDeque::new(),
+        asks: VecDeque::new(),
+    };
     a.offer(ann, "eve", 5);
     for _ in 0..4 {
         a.turn();
@@ -493,7 +511,15 @@ fn a_gateway_that_follows_finds_nothing_of_the_one_before_and_has_its_own_option
     let mut gateway = bench.router.gateway(options).unwrap();
     let link = gateway.open_link().unwrap();
     gateway.link_up(link);
-    let mut a = Machine { bench, port, gateway, link, out: VecDeque::new(), results: VecDeque::new() };
+    let mut a = Machine {
+        bench,
+        port,
+        gateway,
+        link,
+        out: VecDeque::new(),
+        results: VecDeque::new(),
+        asks: VecDeque::new(),
+    };
     assert_eq!(a.events(), ["1 link_lost", "2 unknown_recipient", "{}"]);
     assert_eq!(a.bench.router.stats().accounting.undelivered.counted(), []);
     offer(&mut a);
@@ -986,4 +1012,241 @@ fn the_end_of_gateway_or_router_ends_what_is_under_way() {
     let stats = bench.router.stats();
     assert_eq!(stats.accounting.held, 0);
     balanced(&stats.accounting);
+}
+
+/// A machine whose table has not all names, with a client.
+fn incomplete() -> (Machine, ClientId) {
+    let config = config_of(&[("workers", "1"), ("hold_ms", "5000")]);
+    let mut a = Machine::new(config, GatewayOptions::default());
+    let ann = a.connect("ann");
+    a.gateway.set_complete(false);
+    a.turn();
+    (a, ann)
+}
+
+/// A message whose type may not be held.
+fn leave(machine: &mut Machine, from: ClientId, to: &str, number: u64) {
+    let text = format!(r#"{{"type":"LEAVE","dst":"{to}","payload":{number}}}"#);
+    let options = SubmitOptions { correlation: number, tell_failed: true, ..SubmitOptions::default() };
+    machine.port.submit_with(from, text.as_bytes(), options).unwrap();
+}
+
+fn asked(machine: &mut Machine) -> Vec<String> {
+    machine.asks.drain(..).map(|(_, name)| name).collect()
+}
+
+#[test]
+fn a_name_without_room_is_asked_for_once_and_gets_its_messages_in_order() {
+    let (mut a, ann) = incomplete();
+    a.offer(ann, "ben", 1);
+    leave(&mut a, ann, "ben", 2);
+    a.offer(ann, "ben", 3);
+    a.turn();
+    assert_eq!((asked(&mut a), a.bench.router.stats().accounting.held), (vec!["ben".to_owned()], 3));
+    // The answer is enough: the table may have no room for the name any more.
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(a.link, 4));
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1", "ben 2", "ben 3"]);
+    a.gateway.acknowledge(a.link, 0, 3, &[(1, Reject::Gone)]);
+    a.turn();
+    assert_eq!(a.events(), ["2 unknown_recipient"], "its type may not be held");
+    // A name of the table is not asked for.
+    a.gateway.place("ben", a.link, 4);
+    a.offer(ann, "ben", 5);
+    a.turn();
+    assert_eq!((handed(&mut a), asked(&mut a)), (vec!["ben 5".to_owned()], vec![]));
+    a.accounts();
+}
+
+#[test]
+fn a_name_that_is_nowhere_is_asked_for_again_after_a_second_while_messages_are_held() {
+    let (mut a, ann) = incomplete();
+    leave(&mut a, ann, "ben", 1);
+    a.offer(ann, "ben", 2);
+    leave(&mut a, ann, "ben", 3);
+    a.turn();
+    a.gateway.answer_ask(0, "ben", Whereabouts::Nowhere);
+    a.turn();
+    assert_eq!(a.events(), ["1 unknown_recipient", "3 unknown_recipient"]);
+    assert_eq!((asked(&mut a).len(), a.bench.router.stats().accounting.held), (1, 1));
+    for number in 4..50 {
+        leave(&mut a, ann, "ben", number);
+    }
+    a.turn();
+    assert_eq!((asked(&mut a).len(), a.events().len()), (0, 46), "a flood does not ask");
+    a.bench.hands.advance(Duration::from_millis(1001));
+    a.turn();
+    a.turn();
+    assert_eq!(asked(&mut a), ["ben"]);
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(a.link, 4));
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 2"]);
+    // Nothing is held: nobody asks again.
+    leave(&mut a, ann, "eve", 60);
+    a.turn();
+    a.gateway.answer_ask(0, "eve", Whereabouts::Nowhere);
+    a.turn();
+    a.bench.hands.advance(Duration::from_millis(1001));
+    a.turn();
+    assert_eq!(asked(&mut a), ["eve"]);
+    a.accounts();
+}
+
+#[test]
+fn without_an_answer_a_message_that_may_not_be_held_fails_after_a_second_and_another_is_held() {
+    let (mut a, ann) = incomplete();
+    leave(&mut a, ann, "ben", 1);
+    a.offer(ann, "ben", 2);
+    a.turn();
+    a.bench.hands.advance(Duration::from_millis(999));
+    a.turn();
+    assert_eq!(a.events(), [] as [&str; 0]);
+    a.bench.hands.advance(Duration::from_millis(2));
+    a.turn();
+    leave(&mut a, ann, "ben", 3);
+    a.turn();
+    assert_eq!(a.events(), ["1 link_down", "3 link_down"]);
+    // The leader cannot be reached: the same at once, and another ask a second later.
+    a.gateway.answer_ask(0, "ben", Whereabouts::Unanswered);
+    a.turn();
+    leave(&mut a, ann, "ben", 4);
+    a.turn();
+    assert_eq!(a.events(), ["4 link_down"]);
+    assert_eq!(asked(&mut a), ["ben"]);
+    a.bench.hands.advance(Duration::from_millis(1001));
+    a.turn();
+    a.turn();
+    assert_eq!(asked(&mut a), ["ben"]);
+    a.bench.hands.advance(Duration::from_millis(5000));
+    a.turn();
+    assert_eq!(a.events(), ["2 expired"]);
+    a.accounts();
+}
+
+#[test]
+fn a_name_that_was_evicted_keeps_the_order_of_its_messages() {
+    let (mut a, ann) = incomplete();
+    a.gateway.place("ben", a.link, 1);
+    a.offer(ann, "ben", 1);
+    a.turn();
+    // Evicted while the message is under way, and moved before anybody asks.
+    a.gateway.displace("ben");
+    a.offer(ann, "ben", 2);
+    leave(&mut a, ann, "ben", 3);
+    a.turn();
+    assert_eq!((handed(&mut a), asked(&mut a)), (vec!["ben 1".to_owned()], vec!["ben".to_owned()]));
+    let other = a.gateway.open_link().unwrap();
+    a.gateway.link_up(other);
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(other, 2));
+    let before = std::mem::replace(&mut a.link, other);
+    a.turn();
+    assert_eq!(handed(&mut a), [] as [&str; 0], "the old place has not answered");
+    assert_eq!(a.events(), ["3 moved"]);
+    a.gateway.place("ben", other, 2);
+    a.gateway.acknowledge(before, 0, 1, &[(0, Reject::Gone)]);
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1", "ben 2"]);
+    // Evicted again, but not moved: the same link keeps the order.
+    a.gateway.displace("ben");
+    a.offer(ann, "ben", 4);
+    a.turn();
+    a.bench.hands.advance(Duration::from_millis(1001));
+    a.turn();
+    a.turn();
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(other, 2));
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 4"]);
+    a.accounts();
+}
+
+#[test]
+fn what_is_held_already_is_asked_for_when_the_table_becomes_incomplete() {
+    let (mut a, ann) = incomplete();
+    a.gateway.set_complete(true);
+    a.offer(ann, "ben", 1);
+    leave(&mut a, ann, "ben", 2);
+    a.turn();
+    assert_eq!((asked(&mut a).len(), a.events()), (0, vec!["2 unknown_recipient".to_owned()]));
+    a.gateway.set_complete(false);
+    a.turn();
+    assert_eq!(asked(&mut a), ["ben"]);
+    // The watch is faster than the leader.
+    a.gateway.place("ben", a.link, 1);
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 1"]);
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(a.link, 1));
+    a.turn();
+    assert_eq!((handed(&mut a).len(), asked(&mut a).len()), (0, 0));
+}
+
+#[test]
+fn the_end_of_a_gateway_ends_what_waits_for_its_answers_and_the_next_one_is_asked() {
+    let (mut a, ann) = incomplete();
+    leave(&mut a, ann, "ben", 1);
+    a.offer(ann, "ben", 2);
+    a.turn();
+    assert_eq!(asked(&mut a), ["ben"]);
+    let Machine { bench, port, gateway, .. } = a;
+    drop(gateway);
+    let mut gateway = bench.router.gateway(GatewayOptions::default()).unwrap();
+    let link = gateway.open_link().unwrap();
+    gateway.link_up(link);
+    gateway.set_complete(false);
+    let (out, results, asks) = Default::default();
+    let mut a = Machine { bench, port, gateway, link, out, results, asks };
+    a.turn();
+    a.turn();
+    assert_eq!((a.events(), asked(&mut a)), (vec!["1 link_down".to_owned()], vec!["ben".to_owned()]));
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(link, 1));
+    a.turn();
+    assert_eq!(handed(&mut a), ["ben 2"]);
+    a.accounts();
+}
+
+#[test]
+fn a_handler_that_sends_to_a_name_without_room_has_it_asked_for() {
+    let handled = |request: &mut corelane::router::Request<'_>| {
+        let sent = request.send_to_name("ben", b"{}");
+        request.reply(sent.map_or_else(|reason| reason.label(), |()| "sent").as_bytes())
+    };
+    let (mut a, _) = incomplete();
+    let config = config_of(&[("workers", "1"), ("hold_ms", "1000")]);
+    a.bench = Bench::of(config, |builder| builder.handler("peerjs", "OFFER", handled));
+    a.port = a.bench.router.port().unwrap();
+    a.gateway = a.bench.router.gateway(GatewayOptions::default()).unwrap();
+    a.link = a.gateway.open_link().unwrap();
+    a.gateway.link_up(a.link);
+    a.gateway.set_complete(false);
+    let ann = a.connect("ann");
+    a.offer(ann, "x", 1);
+    a.turn();
+    assert_eq!((a.events(), asked(&mut a)), (vec!["unknown_recipient".to_owned()], vec!["ben".to_owned()]));
+    a.gateway.place("ben", a.link, 1);
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(a.link, 1));
+    a.offer(ann, "x", 2);
+    a.turn();
+    assert_eq!(a.events(), ["sent"]);
+}
+
+#[test]
+fn one_sender_has_no_more_names_asked_for_than_it_may_have_messages_held() {
+    let config = config_of(&[("workers", "1"), ("hold_ms", "5000"), ("hold_per_sender", "2")]);
+    let mut a = Machine::new(config, GatewayOptions::default());
+    let ann = a.connect("ann");
+    a.gateway.set_complete(false);
+    a.turn();
+    for number in 0..4 {
+        leave(&mut a, ann, &format!("x{number}"), number);
+    }
+    a.turn();
+    assert_eq!(
+        (asked(&mut a).len(), a.events()),
+        (2, vec!["2 hold_full".to_owned(), "3 hold_full".to_owned()])
+    );
+    a.gateway.answer_ask(0, "x0", Whereabouts::Nowhere);
+    a.turn();
+    leave(&mut a, ann, "x4", 4);
+    a.turn();
+    assert_eq!((asked(&mut a), a.events()), (vec!["x4".to_owned()], vec!["0 unknown_recipient".to_owned()]));
+    a.accounts();
 }

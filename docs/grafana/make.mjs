@@ -329,6 +329,13 @@ const rows = {
       [sum("instance", of("corelane_cluster_names_known")), "{{instance}} known"],
       [sum("instance", of("corelane_cluster_names_left_out_total")), "{{instance}} without room"],
       [sum("instance", of("corelane_cluster_rooms_left_out_total")), "{{instance}} rooms without a place"],
+      [sum("instance", of("corelane_cluster_names_asked")), "{{instance}} without room, kept"],
+    ]),
+    lines("Names asked for", "Per second, at the leader: names that have no room in the directory.", "ops", [
+      [sum("instance", rate(of("corelane_cluster_asks_found_total"))), "{{instance}} found"],
+      [sum("instance", rate(of("corelane_cluster_asks_nowhere_total"))), "{{instance}} nowhere"],
+      [sum("instance", rate(of("corelane_cluster_asks_failed_total"))), "{{instance}} without an answer"],
+      [sum("instance", rate(of("corelane_cluster_names_evicted_total"))), "{{instance}} evicted"],
     ]),
     lines("Directory", "Changes that the machine has not seen, and claims without an answer.", "short", [
       [sum("instance", of("corelane_cluster_directory_lag")), "{{instance}} behind"],

@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::asks::{Answer, AskFigures, Asks, Kept};
 use super::link::Moment;
+pub use super::owner::{Mac, News, Owner};
+use crate::router::GatewayOptions;
 use crate::sync::mutant;
-
-/// The keyed digest of a client's token.
-pub type Mac = [u8; 16];
 
 /// After this time the names of a dead machine are swept.
 pub const SWEEP_AFTER: Duration = Duration::from_secs(2);
@@ -18,16 +18,8 @@ pub const REFILL: Duration = Duration::from_secs(5);
 /// The time between two readings of the rooms that had no place.
 const READ_ROOMS_EVERY: Duration = Duration::from_secs(10);
 
-/// Who owns a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// The machine's incarnation.
-    pub incarnation: u64,
-    /// The number of the claim at that machine.
-    pub claim: u64,
-    /// Of the client's token.
-    pub mac: Mac,
-}
+/// A room, and the incarnation of a machine with members in it.
+type Member = (Box<str>, u64);
 
 /// What a lease's value says of its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +54,8 @@ pub enum Change {
     Displace(Box<str>),
     /// These incarnations have members in a room.
     Interest(Box<str>),
+    /// Whether every name of another machine is placed.
+    Complete(bool),
 }
 
 /// A name with its owner.
@@ -71,6 +65,12 @@ struct Known {
     owner: Owner,
     is_placed: bool,
     round: u32,
+}
+
+impl Known {
+    fn place(&self) -> Answer {
+        if self.is_placed { Answer::At(self.owner.incarnation, self.revision) } else { Answer::Nowhere }
+    }
 }
 
 #[derive(Debug)]
@@ -94,15 +94,22 @@ pub struct Directory {
     /// The rooms that were known before the watch started again.
     old_rooms: HashSet<Box<str>>,
     /// Rooms that dead machines have not left.
-    dead_rooms: Vec<(Box<str>, u64)>,
+    dead_rooms: Vec<Member>,
     max_names: usize,
     max_rooms: usize,
     /// Rooms had no place since they were read last.
     misses_rooms: bool,
     /// The reading of all rooms that is under way, and the members that have left since it began: it may still tell of them.
-    reading: Option<(u32, HashSet<(Box<str>, u64)>)>,
+    reading: Option<(u32, HashSet<Member>)>,
     readings: u32,
     next_reading: Moment,
+    /// The names among `names` that have no room there and were asked for.
+    kept: Kept,
+    asks: Asks,
+    /// Every name of another machine is in `names`.
+    is_complete: bool,
+    /// Names had no room since the watch began.
+    has_left_out: bool,
     is_synced: bool,
     /// The bucket is another one than before, and the machines have not all written what is theirs again.
     is_new: bool,
@@ -114,7 +121,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// A directory of at most `max_names` names and `max_rooms` rooms.
+    /// A directory of at most `max_names` names and `max_rooms` rooms, and of [`GatewayOptions::asked`] names beyond.
     pub fn new(own: u64, max_names: usize, max_rooms: usize) -> Self {
         Self {
             own,
@@ -131,6 +138,10 @@ impl Directory {
             reading: None,
             readings: 0,
             next_reading: Moment::ZERO,
+            kept: Kept::new(GatewayOptions::asked(max_names)),
+            asks: Asks::default(),
+            is_complete: true,
+            has_left_out: false,
             is_synced: false,
             is_new: false,
             purge: None,
@@ -216,6 +227,7 @@ impl Directory {
     pub fn begin(&mut self, is_new: bool) {
         self.is_synced = false;
         (self.misses_rooms, self.reading) = (false, None); // The watch tells of all rooms.
+        self.has_left_out = false;
         if is_new {
             (self.is_new, self.purge) = (true, None);
         }
@@ -253,6 +265,20 @@ impl Directory {
         let mut rooms = std::mem::take(&mut self.old_rooms);
         rooms.extend(self.rooms.keys().cloned());
         self.changes.extend(rooms.into_iter().map(Change::Interest));
+        if !self.has_left_out && !self.is_complete {
+            self.is_complete = true;
+            self.changes.push(Change::Complete(true));
+        }
+    }
+
+    /// A name has no room. From now on names are asked for, until the watch begins again and all have room.
+    pub fn leave_out(&mut self) {
+        self.left_out += 1;
+        self.has_left_out = true;
+        if self.is_complete {
+            self.is_complete = false;
+            self.changes.push(Change::Complete(false));
+        }
     }
 
     /// Gives up what a new bucket has not got again in time.
@@ -349,13 +375,24 @@ impl Directory {
         if before.is_some_and(|known| known.revision > revision && known.round == self.round) {
             return;
         }
-        if before.is_none() && self.names.len() >= self.max_names {
-            self.left_out += 1;
+        let has_room = self.names.len() - self.kept.len() < self.max_names;
+        self.asks.told(name, (revision, Some(owner)), has_room);
+        if before.is_none() && !has_room {
+            self.leave_out();
             if !is_live && owner.incarnation != self.own {
                 self.ended.insert(owner.incarnation);
             }
             return;
         }
+        if has_room {
+            self.kept.remove(name);
+        }
+        self.put(name, revision, owner);
+    }
+
+    fn put(&mut self, name: &str, revision: u64, owner: Owner) {
+        let is_live = self.machines.contains_key(&owner.incarnation);
+        let before = self.names.get(name).copied();
         let was_placed = before.is_some_and(|known| known.is_placed);
         let is_same = before.is_some_and(|known| known.revision == revision);
         let is_elsewhere = is_live && owner.incarnation != self.own;
@@ -371,15 +408,101 @@ impl Directory {
 
     /// A name was deleted.
     pub fn name_gone(&mut self, name: &str, revision: u64) {
+        self.asks.told(name, (revision, None), true);
         if self.names.get(name).is_some_and(|known| known.revision < revision) {
             self.forget(name);
         }
     }
 
     fn forget(&mut self, name: &str) {
+        self.kept.remove(name);
         if self.names.remove(name).is_some_and(|known| known.is_placed) {
             self.changes.push(Change::Displace(name.into()));
         }
+    }
+
+    /// A worker asks where a name is. [`Directory::answers`] has the answer, at once or when the name was read.
+    pub fn ask(&mut self, name: &str, worker: usize, now: Moment) {
+        if let Some(known) = self.names.get(name) {
+            self.asks.answer(worker, name, known.place());
+        } else if self.asks.is_nowhere(name, now) {
+            self.asks.answer(worker, name, Answer::Nowhere);
+        } else {
+            self.asks.ask(name, worker);
+        }
+    }
+
+    /// The names to read at the leader now, which [`Directory::was_read`] is told about. `can_read`: the leader can be asked; if
+    /// not, all who wait are told so.
+    pub fn reads(&mut self, can_read: bool) -> Vec<Box<str>> {
+        self.asks.reads(can_read && self.is_synced)
+    }
+
+    /// What the leader says of a name. `None`: it gave no answer. `is_used`: whether a name that was asked for has been looked up
+    /// since the last call for it.
+    pub fn was_read(
+        &mut self,
+        name: &str,
+        read: Option<News>,
+        now: Moment,
+        is_used: impl FnMut(&str) -> bool,
+    ) {
+        let Some(told) = self.asks.done(name) else { return };
+        // The watch may have told of a later change while the leader was asked.
+        let is_later = |(revision, _): News| read.is_none_or(|(at, _)| revision > at);
+        let news = told.filter(|told| is_later(*told) && !mutant("ask-old-answer")).or(read);
+        if let (None, Some((revision, Some(owner)))) = (self.names.get(name), news)
+            && owner.incarnation != self.own
+        {
+            self.keep(name, revision, owner, now, is_used);
+        }
+        let answer = match (self.names.get(name), news) {
+            (Some(known), _) => known.place(),
+            (None, Some((revision, Some(owner)))) if self.is_elsewhere(owner) => {
+                Answer::At(owner.incarnation, revision)
+            }
+            (None, Some(_)) => {
+                self.asks.want(name, now);
+                Answer::Nowhere
+            }
+            (None, None) => Answer::Unanswered,
+        };
+        self.asks.answered(name, answer);
+    }
+
+    fn is_elsewhere(&self, owner: Owner) -> bool {
+        owner.incarnation != self.own && self.machines.contains_key(&owner.incarnation)
+    }
+
+    /// Keeps a name that was asked for, in the place of another one.
+    fn keep(
+        &mut self,
+        name: &str,
+        revision: u64,
+        owner: Owner,
+        now: Moment,
+        mut is_used: impl FnMut(&str) -> bool,
+    ) {
+        while self.kept.is_full() {
+            let Some(out) = self.kept.evict(&mut is_used) else { return };
+            self.asks.figures.evicted += 1;
+            self.forget(&out);
+        }
+        if self.is_synced && !self.machines.contains_key(&owner.incarnation) {
+            self.dead.entry(owner.incarnation).or_insert(now + SWEEP_AFTER);
+        }
+        self.kept.insert(name);
+        self.put(name, revision, owner);
+    }
+
+    /// The answers for workers since the last call, in order.
+    pub fn answers(&mut self) -> Vec<(usize, Box<str>, Answer)> {
+        self.asks.answers()
+    }
+
+    /// How asking goes. With how many names are kept.
+    pub fn ask_figures(&self) -> (AskFigures, usize) {
+        (self.asks.figures(), self.kept.len())
     }
 
     /// A machine has members in a room, or none any more. False: there is no place for another room.
@@ -717,6 +840,134 @@ mod tests {
         directory.name("a", 1, OWNER, Moment::ZERO);
         directory.name("b", 2, OWNER, Moment::ZERO);
         assert_eq!((directory.len(), directory.left_out()), (1, 1));
+    }
+
+    /// A directory with room for one name, which `a` has, and for one more that is asked for.
+    fn full() -> Directory {
+        let mut directory = Directory::new(1, 1, 1);
+        directory.begin(false);
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.name("a", 1, OWNER, Moment::ZERO);
+        directory.synced(Moment::ZERO);
+        directory.name("b", 2, OWNER, Moment::ZERO);
+        let told = directory.changes();
+        assert_eq!(told, [Change::Up(2), Change::Place("a".into(), 2, 1), Change::Complete(false)]);
+        directory
+    }
+
+    /// Asks for a name, and the leader says this.
+    fn read(directory: &mut Directory, name: &str, says: Option<News>) -> Answer {
+        directory.ask(name, 0, Moment::ZERO);
+        assert_eq!(directory.reads(true), [name.into()]);
+        directory.was_read(name, says, Moment::ZERO, |_| false);
+        directory.answers().remove(0).2
+    }
+
+    #[test]
+    fn a_name_without_room_is_asked_for_and_kept_until_another_one_is() {
+        let mut directory = full();
+        assert_eq!(read(&mut directory, "b", Some((2, Some(OWNER)))), Answer::At(2, 2));
+        assert_eq!(directory.changes(), [Change::Place("b".into(), 2, 2)]);
+        // It is known now, for all.
+        directory.ask("b", 1, Moment::ZERO);
+        assert_eq!(directory.answers(), [(1, "b".into(), Answer::At(2, 2))]);
+        assert_eq!(read(&mut directory, "c", Some((3, Some(OWNER)))), Answer::At(2, 3));
+        assert_eq!(directory.changes(), [Change::Displace("b".into()), Change::Place("c".into(), 2, 3)]);
+        // The watch corrects it, and takes it away.
+        directory.name("c", 4, OWNER, Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Place("c".into(), 2, 4)]);
+        directory.name_gone("c", 5);
+        assert_eq!(directory.changes(), [Change::Displace("c".into())]);
+        let (figures, kept) = directory.ask_figures();
+        assert_eq!((figures.asked, figures.found, figures.evicted, kept), (2, 2, 1, 0));
+    }
+
+    #[test]
+    fn a_name_that_was_asked_for_moves_where_there_is_room() {
+        let mut directory = full();
+        read(&mut directory, "b", Some((2, Some(OWNER))));
+        directory.name_gone("a", 5);
+        directory.name("b", 6, OWNER, Moment::ZERO);
+        assert_eq!((directory.ask_figures().1, directory.len()), (0, 1));
+        // The place is taken.
+        let before = directory.left_out();
+        directory.name("c", 7, OWNER, Moment::ZERO);
+        assert_eq!(directory.left_out(), before + 1);
+    }
+
+    #[test]
+    fn what_the_watch_tells_while_the_leader_is_asked_counts_if_it_is_later() {
+        let mut directory = full();
+        directory.ask("b", 0, Moment::ZERO);
+        directory.reads(true);
+        directory.name_gone("b", 9);
+        directory.was_read("b", Some((2, Some(OWNER))), Moment::ZERO, |_| false);
+        assert_eq!(directory.answers(), [(0, "b".into(), Answer::Nowhere)]);
+        assert!(directory.changes().is_empty());
+        directory.ask("c", 0, Moment::ZERO);
+        directory.reads(true);
+        directory.name("c", 3, OWNER, Moment::ZERO);
+        directory.was_read("c", Some((4, None)), Moment::ZERO, |_| false);
+        assert_eq!(directory.answers(), [(0, "c".into(), Answer::Nowhere)]);
+        // Without an answer of the leader, what the watch has told is one.
+        directory.ask("d", 0, Moment::ZERO);
+        directory.reads(true);
+        directory.name("d", 10, OWNER, Moment::ZERO);
+        directory.was_read("d", None, Moment::ZERO, |_| false);
+        assert_eq!(directory.answers(), [(0, "d".into(), Answer::At(2, 10))]);
+    }
+
+    #[test]
+    fn a_name_that_was_nowhere_is_read_when_the_watch_tells_of_it_or_after_a_while() {
+        let mut directory = full();
+        assert_eq!(read(&mut directory, "x", Some((0, None))), Answer::Nowhere);
+        directory.ask("x", 0, Moment::ZERO);
+        assert!(directory.reads(true).is_empty());
+        assert_eq!(directory.answers(), [(0, "x".into(), Answer::Nowhere)]);
+        directory.ask("x", 0, super::super::asks::NOWHERE_FOR);
+        assert_eq!(directory.reads(true), ["x".into()]);
+        directory.was_read("x", Some((0, None)), super::super::asks::NOWHERE_FOR, |_| false);
+        directory.answers();
+        directory.name("x", 8, OWNER, Moment::ZERO);
+        assert_eq!(directory.reads(true), ["x".into()]);
+        directory.was_read("x", Some((8, Some(OWNER))), Moment::ZERO, |_| false);
+        assert_eq!(directory.changes(), [Change::Place("x".into(), 2, 8)]);
+        assert!(directory.answers().is_empty(), "nobody waits");
+    }
+
+    #[test]
+    fn a_name_of_this_or_of_a_dead_machine_is_at_no_other_one() {
+        let mut directory = full();
+        let own = Owner { incarnation: 1, ..OWNER };
+        let dead = Owner { incarnation: 9, ..OWNER };
+        assert_eq!(read(&mut directory, "own", Some((3, Some(own)))), Answer::Nowhere);
+        assert_eq!(read(&mut directory, "late", Some((4, Some(dead)))), Answer::Nowhere);
+        assert!(directory.changes().is_empty());
+        directory.lease(9, info("c"));
+        assert_eq!(directory.changes(), [Change::Up(9), Change::Place("late".into(), 9, 4)]);
+        assert_eq!(read(&mut directory, "y", None), Answer::Unanswered);
+        directory.ask("z", 3, Moment::ZERO);
+        assert!(directory.reads(false).is_empty());
+        assert_eq!(directory.answers(), [(3, "z".into(), Answer::Unanswered)]);
+    }
+
+    #[test]
+    fn the_table_is_complete_again_when_a_watch_tells_only_what_has_room() {
+        let mut directory = full();
+        read(&mut directory, "b", Some((2, Some(OWNER))));
+        directory.name_gone("a", 3);
+        directory.changes();
+        assert!(!directory.is_complete);
+        directory.begin(false);
+        directory.lease(1, info("a"));
+        directory.lease(2, info("b"));
+        directory.name("b", 2, OWNER, Moment::ZERO);
+        directory.synced(Moment::ZERO);
+        assert!(directory.changes().contains(&Change::Complete(true)));
+        assert_eq!((directory.len(), directory.ask_figures().1), (1, 0));
+        directory.name("c", 4, OWNER, Moment::ZERO);
+        assert_eq!(directory.changes(), [Change::Complete(false)]);
     }
 
     #[test]

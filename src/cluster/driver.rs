@@ -33,7 +33,7 @@ use super::options::ClusterOptions;
 use super::peer::Peer;
 use super::wire::{self, Kind};
 use crate::metrics::ClusterStatus;
-use crate::router::Gateway;
+use crate::router::{FromWorker, Gateway};
 use crate::sync::os::{register, since_boot};
 pub use commands::{Command, Reply};
 use rooms::Rooms;
@@ -245,8 +245,11 @@ impl<H: Host> Driver<H> {
     }
 
     fn take_records(&mut self, now: Moment) -> usize {
-        let (links, names) = (&mut self.links, &mut self.names);
-        let polled = self.gateway.poll(RECORDS, |record| links.record(record, names, now));
+        let (links, names, directory) = (&mut self.links, &mut self.names, &mut self.directory);
+        let polled = self.gateway.poll(RECORDS, |record| match record {
+            FromWorker::Ask { worker, name } => directory.ask(name, worker, now),
+            record => links.record(record, names, now),
+        });
         self.is_closed |= polled.is_err();
         polled.unwrap_or(0)
     }
@@ -331,8 +334,14 @@ impl<H: Host> Driver<H> {
                 }
             }
         }
+        for name in self.directory.reads(self.is_connected && self.has_bucket) {
+            self.nats.ask(name);
+        }
         for change in self.directory.changes() {
             self.change(change, now);
+        }
+        for (worker, name, answer) in self.directory.answers() {
+            self.gateway.answer_ask(worker, &name, self.links.whereabouts(answer));
         }
     }
 
@@ -349,7 +358,7 @@ impl<H: Host> Driver<H> {
     fn refused(&mut self, refused: Refused) {
         match refused {
             Refused::Machine => tracing::warn!("too many machines: one gets no link until another ends"),
-            Refused::Name => self.status.names_left_out += 1,
+            Refused::Name => self.directory.leave_out(),
             Refused::Room => {
                 if self.status.rooms_left_out == 0 {
                     tracing::warn!(

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::asks::Answer;
 use super::directory::{Change, Directory};
 use super::link::Moment;
 use super::names::Names;
@@ -10,7 +11,7 @@ use super::peer::{Machine, Peer, Taken};
 use super::seam::Outgoing;
 use super::tickets::Tickets;
 use super::wire::Frame;
-use crate::router::{FromWorker, Gateway, LinkSet};
+use crate::router::{FromWorker, Gateway, LinkSet, Whereabouts};
 
 /// All links of a machine.
 #[derive(Debug, Default)]
@@ -81,7 +82,8 @@ impl Links {
         self.peers.get_mut(&incarnation)
     }
 
-    /// Takes a record of a worker: a message for a link, or the result of one that came over a link.
+    /// Takes a record of a worker: a message for a link, or the result of one that came over a link. What it asks is the
+    /// directory's.
     pub fn record(&mut self, record: FromWorker<'_>, names: &mut Names, now: Moment) {
         match record {
             FromWorker::Message {
@@ -107,6 +109,20 @@ impl Links {
                     peer.result(tag, sequence, outcome, names);
                 }
             }
+            FromWorker::Ask { .. } => {}
+        }
+    }
+
+    /// Where the name is that a worker has asked for.
+    pub fn whereabouts(&self, answer: Answer) -> Whereabouts {
+        match answer {
+            // The machine may have no link.
+            Answer::At(incarnation, revision) => self
+                .peers
+                .get(&incarnation)
+                .map_or(Whereabouts::Nowhere, |peer| Whereabouts::At(peer.link, revision)),
+            Answer::Nowhere => Whereabouts::Nowhere,
+            Answer::Unanswered => Whereabouts::Unanswered,
         }
     }
 
@@ -243,6 +259,7 @@ impl Links {
                 }
             }
             Change::Displace(name) => gateway.displace(&name),
+            Change::Complete(is_complete) => gateway.set_complete(is_complete),
             Change::Interest(room) => {
                 let peers = directory.interested(&room).filter_map(|one| self.peers.get(&one));
                 let links: LinkSet = peers.map(|peer| peer.link.slot).collect();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::directory::{Directory, Liveness, Mac, Owner};
+use super::directory::{Directory, Liveness, Mac, News, Owner};
 use super::link::Moment;
 use crate::clients::ClientId;
 use crate::sync::mutant;
@@ -126,6 +126,18 @@ pub enum Outcome {
     Unavailable,
 }
 
+impl Outcome {
+    /// What a read at the leader says of a name. `None`: it gave no answer.
+    pub fn news(self) -> Option<News> {
+        match self {
+            Self::Owned(owner, revision) => Some((revision, Some(owner))),
+            // A value that is not ours to understand is no owner.
+            Self::Nothing(revision) | Self::Done(revision) => Some((revision, None)),
+            Self::Conflict | Self::Unavailable => None,
+        }
+    }
+}
+
 /// What the names tell their machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -209,6 +221,8 @@ struct Name {
     is_gone: bool,
     /// A newer revision for which a message was answered as gone: the watch has told the sender first. 0: none.
     gone_later: u64,
+    /// The last watch that has told of it as ours.
+    told: u32,
 }
 
 /// The names of one machine.
@@ -222,6 +236,8 @@ pub struct Names {
     numbers: u64,
     /// The operations up to this number were asked before the watch began again.
     before_watch: u64,
+    /// The number of the watch.
+    watch: u32,
     operations: Vec<Operation>,
     told: Vec<Told>,
     reclaims: VecDeque<Box<str>>,
@@ -246,6 +262,7 @@ impl Names {
             claims: 0,
             numbers: 0,
             before_watch: 0,
+            watch: 1,
             operations: Vec::new(),
             told: Vec::new(),
             reclaims: VecDeque::new(),
@@ -425,7 +442,11 @@ impl Names {
             if is_lost && !is_again && !mutant("cluster-believes-new-bucket") {
                 return self.fail(name, ClaimError::Busy);
             }
-            return if may_write { self.put(name, revision) } else { self.fail(name, ClaimError::Unavailable) };
+            return if may_write {
+                self.put(name, revision)
+            } else {
+                self.fail(name, ClaimError::Unavailable)
+            };
         };
         if owner.incarnation == self.incarnation && owner.claim == known.claim {
             return self.own(name, revision, now);
@@ -652,8 +673,11 @@ impl Names {
 
     /// The watch tells of a name: its owner, or that it was deleted.
     pub fn seen(&mut self, name: &str, revision: u64, owner: Option<Owner>) {
-        let incarnation = self.incarnation;
+        let (incarnation, watch) = (self.incarnation, self.watch);
         let Some(known) = self.names.get_mut(name) else { return };
+        if owner.is_some_and(|owner| owner.incarnation == incarnation && owner.claim == known.claim) {
+            known.told = watch;
+        }
         if known.state != State::Owned {
             if known.news.is_none_or(|(newest, _)| revision > newest) {
                 known.news = Some((revision, owner));
@@ -693,11 +717,18 @@ impl Names {
         self.reclaim_all(true);
     }
 
-    /// The watch has begun again and told everything: writes owned names again that the bucket does not have.
+    /// The watch begins again.
+    pub fn watch_begins(&mut self) {
+        self.watch = self.watch.wrapping_add(1);
+    }
+
+    /// The watch has begun again and told everything: writes owned names again that the bucket does not have. `is_there`: the
+    /// directory has the name. It may have no room for names that the watch has told of.
     pub fn reclaim_missing(&mut self, is_there: impl Fn(&str) -> bool) {
         self.before_watch = self.numbers;
+        let watch = self.watch;
         for (name, known) in &mut self.names {
-            if known.state == State::Owned && !is_there(name) {
+            if known.state == State::Owned && known.told != watch && !is_there(name) {
                 known.state = State::Reclaiming;
                 known.operation = 0;
                 self.reclaims.push_back(name.clone());
@@ -814,6 +845,7 @@ impl Name {
             client: None,
             is_gone: false,
             gone_later: 0,
+            told: 0,
         }
     }
 

@@ -54,6 +54,8 @@ pub enum News {
     Synced(u64),
     /// An operation on a name has ended.
     Done(Operation, Outcome),
+    /// A name that a worker has asked for was read.
+    Asked(Box<str>, Outcome),
     /// A renewal of an incarnation's lease, sent at that time, has ended.
     Renewed(u64, Moment, Outcome),
     /// The key of an incarnation's lease was read.
@@ -233,6 +235,15 @@ impl Nats {
                 Action::Read => nats.read(&key).await,
             };
             let _ = nats.news.send(News::Done(operation, outcome)).await;
+        });
+    }
+
+    /// Reads a name that a worker has asked for.
+    pub fn ask(&self, name: Box<str>) {
+        let nats = self.clone();
+        tokio::spawn(async move {
+            let outcome = nats.read(&keys::name_key(&name)).await;
+            let _ = nats.news.send(News::Asked(name, outcome)).await;
         });
     }
 

@@ -28,7 +28,7 @@ pub struct ClusterOptions {
     pub secret: Vec<u8>,
     /// How many NATS servers keep the bucket, 1 to 5. 0: three in a cluster of servers, one otherwise.
     pub replicas: usize,
-    /// Names on other machines, at most: 1 to 100,000,000.
+    /// Names on other machines, at most: 1 to 100,000,000. A sixteenth more has room for names beyond these that are asked for.
     pub names: usize,
     /// Rooms with members on machines, at most: 1 to 10,000,000.
     pub rooms: usize,

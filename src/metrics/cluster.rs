@@ -37,11 +37,25 @@ pub struct ClusterStatus {
     pub names_owned: usize,
     /// All names of the cluster, as this machine knows them.
     pub names_known: usize,
-    /// Names that had no room in the directory.
+    /// Names that had no room in the directory. Such names are asked for when a message needs them.
     pub names_left_out: u64,
     /// Rooms with members on machines that had no place in the directory. Messages to such a room do not leave this machine. They
     /// get a place when other rooms end.
     pub rooms_left_out: u64,
+    /// Names among `names_known` that had no room and were asked for. Not more than a sixteenth of the option `names`.
+    pub names_asked: usize,
+    /// Names that were asked for and have made room for others.
+    pub names_evicted: u64,
+    /// Names that were asked for at the leader of the bucket.
+    pub asks: u64,
+    /// Of these, those without an answer yet.
+    pub asks_in_flight: usize,
+    /// Those that were on another machine.
+    pub asks_found: u64,
+    /// Those that were on no other machine.
+    pub asks_nowhere: u64,
+    /// Those for which the leader gave no answer.
+    pub asks_failed: u64,
     /// Machines that live and have no link from this one, because it has links to 255 others.
     pub machines_left_out: usize,
     /// Claims without an answer yet.

@@ -140,6 +140,13 @@ figures! {
     cluster_names_known "Names" "Names of all machines that this machine knows." |one| one.names_known as u64,
     cluster_names_left_out_total "Left out" "Names of other machines that had no room here (names)." |one| one.names_left_out,
     cluster_rooms_left_out_total "Rooms left out" "Rooms with members elsewhere that had no place here (rooms)." |one| one.rooms_left_out,
+    cluster_names_asked "Names asked for" "Names that had no room here and were asked for." |one| one.names_asked as u64,
+    cluster_names_evicted_total "Evicted" "Names that were asked for and have made room for others." |one| one.names_evicted,
+    cluster_asks_total "Asked" "Names asked for at the leader of the bucket." |one| one.asks,
+    cluster_asks_in_flight "Asks" "Names asked for without an answer yet." |one| one.asks_in_flight as u64,
+    cluster_asks_found_total "Found" "Names asked for that were on another machine." |one| one.asks_found,
+    cluster_asks_nowhere_total "Nowhere" "Names asked for that were on no other machine." |one| one.asks_nowhere,
+    cluster_asks_failed_total "Not answered" "Names asked for without an answer of the leader." |one| one.asks_failed,
     cluster_machines_left_out "No link" "Machines that live and have no link from this one, because it has 255."
         |one| one.machines_left_out as u64,
     cluster_claims_in_flight "Claims" "Claims of names without an answer yet." |one| one.claims_in_flight as u64,

@@ -299,6 +299,7 @@ fn hold_and_connect(post_fits: bool) {
                 started: 0,
                 since: 0,
                 bytes: 0,
+                is_brief: false,
             };
             holds.hold(hash, b"a", 0, held, b"");
         }

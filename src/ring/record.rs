@@ -33,6 +33,8 @@ pub mod ingress_kind {
     pub const ANSWERED: u16 = 8;
     /// Only from the gateway: a link to another machine is lost.
     pub const LINK_LOST: u16 = 9;
+    /// Only from the gateway: where a name is that the worker has asked for.
+    pub const ASKED: u16 = 10;
 }
 
 /// Flags of ingress records.
@@ -87,6 +89,8 @@ pub mod delivery_kind {
     /// Only to the gateway: how a message from another machine has ended. `correlation` is its ticket, `flags` the reason
     /// (`router::notice`).
     pub const RESULT: u16 = 11;
+    /// Only to the gateway: where is the name in the payload? The recipient list has 0.
+    pub const ASK: u16 = 12;
 
     /// Whether a record of this kind may refer to an out-of-line payload.
     pub(crate) const fn may_be_beside(kind: u16) -> bool {

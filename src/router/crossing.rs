@@ -1,8 +1,8 @@
-//! What the records between the gateway and the workers carry: a message on its way to another machine, and the answers
-//! of that machine. Used by `worker/remote` and `port/gateway`.
+//! What the records between the gateway and the workers carry: a message on its way to another machine, the answers
+//! of that machine, and where a name is. Used by `worker/remote`, `worker/unknown` and `port/gateway`.
 
-use super::elsewhere::{Elsewhere, LinkId, MAX_LINKS, Reject};
-use crate::clients::MAX_NAME_BYTES;
+use super::elsewhere::{Elsewhere, LinkId, MAX_LINKS, Reject, Whereabouts};
+use crate::clients::{MAX_NAME_BYTES, NameHash};
 
 /// Bytes before the name in the payload of a record ELSEWHERE: revision, epoch, link and the name's length.
 pub(super) const HEAD_BYTES: usize = 16;
@@ -85,6 +85,62 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// What a record ASKED says: where a name is, by its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) hash: NameHash,
+    pub(super) answer: Found,
+}
+
+/// Where a name is, as a worker learns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    At(Elsewhere),
+    Nowhere,
+    Unanswered,
+}
+
+impl From<Whereabouts> for Found {
+    fn from(answer: Whereabouts) -> Self {
+        match answer {
+            Whereabouts::At(link, revision) => Self::At(Elsewhere { slot: link.slot, revision }),
+            Whereabouts::Nowhere => Self::Nowhere,
+            Whereabouts::Unanswered => Self::Unanswered,
+        }
+    }
+}
+
+impl Asked {
+    const NOWHERE: u64 = 256;
+    const UNANSWERED: u64 = 257;
+
+    /// The record's payload: hash, revision, and the link or why there is none.
+    pub(super) fn bytes(self) -> Vec<u8> {
+        let (revision, place) = match self.answer {
+            Found::At(at) => (at.revision, u64::from(at.slot)),
+            Found::Nowhere => (0, Self::NOWHERE),
+            Found::Unanswered => (0, Self::UNANSWERED),
+        };
+        [self.hash.0, revision, place].iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+
+    /// Reads the payload of such a record.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let (words, _) = bytes.as_chunks::<8>();
+        let [hash, revision, place] = *words else { return None };
+        let [hash, revision, place] = [hash, revision, place].map(u64::from_ne_bytes);
+        let answer = match place {
+            Self::NOWHERE => Found::Nowhere,
+            Self::UNANSWERED => Found::Unanswered,
+            slot => {
+                let slot = u8::try_from(slot).ok().filter(|slot| usize::from(*slot) < MAX_LINKS)?;
+                Found::At(Elsewhere { slot, revision })
+            }
+        };
+        Some(Self { hash: NameHash(hash), answer })
+    }
+}
+
 const _: () = assert!(MAX_NAME_BYTES <= u16::MAX as usize);
 
 #[cfg(test)]
@@ -106,5 +162,17 @@ mod tests {
         assert_eq!((answer.link, answer.count), (link, 9));
         assert!(answer.rejects().eq(rejects));
         assert!(Answer::read(&bytes[..3]).is_none());
+    }
+
+    #[test]
+    fn where_a_name_is_survives() {
+        let at = Elsewhere { slot: 9, revision: u64::MAX };
+        for answer in [Found::At(at), Found::Nowhere, Found::Unanswered] {
+            let asked = Asked { hash: NameHash(7), answer };
+            assert_eq!(Asked::read(&asked.bytes()), Some(asked));
+        }
+        let bytes =
+            Asked { hash: NameHash(7), answer: Found::At(Elsewhere { slot: 255, revision: 1 }) }.bytes();
+        assert_eq!((Asked::read(&bytes), Asked::read(&bytes[..20])), (None, None));
     }
 }

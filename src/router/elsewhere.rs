@@ -3,7 +3,8 @@
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `names`, `rooms` | the gateway's thread | workers |
+//! | `names`, `rooms` | the gateway's thread; workers note that a name was looked up | workers |
+//! | `is_incomplete` | the gateway's thread | workers |
 //! | `links` | the gateway's thread | workers |
 //! | `limits`, `port` | the thread that opens or drops the gateway | workers |
 //!
@@ -11,7 +12,7 @@
 //! has found an entry before finds its link down. The options are the next gateway's from its opening on.
 
 use crate::clients::NameHash;
-use crate::sync::{Acquire, AtomicU64, Relaxed, Release, mutant};
+use crate::sync::{Acquire, AtomicBool, AtomicU64, Relaxed, Release, mutant};
 use std::time::Duration;
 
 /// The most links of a router: a link's place is a byte.
@@ -62,7 +63,7 @@ impl FromIterator<u8> for LinkSet {
 /// Sizes of the memory that a gateway needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayOptions {
-    /// Names on other machines, at most.
+    /// Names on other machines, at most. A sixteenth more has room for names beyond these that workers have asked for.
     pub names: usize,
     /// Rooms with members on other machines, at most.
     pub rooms: usize,
@@ -76,6 +77,24 @@ impl Default for GatewayOptions {
     fn default() -> Self {
         Self { names: 2_000_000, rooms: 100_000, link_messages: 4096, link_bytes: 4 << 20 }
     }
+}
+
+impl GatewayOptions {
+    /// How many names are kept that had no room among `names` and were asked for.
+    pub const fn asked(names: usize) -> usize {
+        names.div_ceil(16)
+    }
+}
+
+/// Where a name is that a worker has asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On the machine of this link, under this revision.
+    At(LinkId, u64),
+    /// On no other machine.
+    Nowhere,
+    /// Nobody could tell.
+    Unanswered,
 }
 
 /// A link to another machine. Its epoch changes when it is lost.
@@ -92,6 +111,14 @@ pub struct LinkId {
 pub(crate) struct Elsewhere {
     pub(crate) slot: u8,
     pub(crate) revision: u64,
+}
+
+/// An entry of the table of names.
+#[derive(Debug)]
+struct Placed {
+    at: Elsewhere,
+    /// A worker has looked the name up since [`Directory::take_used`] asked.
+    used: AtomicBool,
 }
 
 /// Why another machine has not delivered a message.
@@ -200,7 +227,9 @@ pub(crate) struct Directory {
     /// The gateway's port, [`NO_PORT`] or [`OPENING`].
     port: AtomicU64,
     links: Box<[AtomicU64]>,
-    names: Table<Elsewhere>,
+    /// Some names on other machines are not in `names`.
+    is_incomplete: AtomicBool,
+    names: Table<Placed>,
     rooms: Table<LinkSet>,
 }
 
@@ -210,6 +239,7 @@ impl Directory {
             limits: Limits::new(options),
             port: AtomicU64::new(NO_PORT),
             links: (0..MAX_LINKS).map(|_| AtomicU64::new(0)).collect(),
+            is_incomplete: AtomicBool::new(false),
             names: Table::new(),
             rooms: Table::new(),
         }
@@ -227,8 +257,21 @@ impl Directory {
 
     /// No name and no room is elsewhere any more. Only the gateway's thread, before it leaves the place.
     pub(super) fn clear(&self) {
+        self.set_incomplete(false);
         self.names.clear();
         self.rooms.clear();
+    }
+
+    /// Whether a name may be on another machine although it is not in the table.
+    #[cold]
+    pub(super) fn is_incomplete(&self) -> bool {
+        // Relaxed: it publishes nothing. Who reads it too early looks again after the post that follows a change.
+        self.is_incomplete.load(Relaxed)
+    }
+
+    /// Only the gateway's thread.
+    pub(super) fn set_incomplete(&self, is_incomplete: bool) {
+        self.is_incomplete.store(is_incomplete, Relaxed); // Relaxed: as in `is_incomplete`.
     }
 
     /// The port of the gateway, if one is open.
@@ -293,12 +336,26 @@ impl Directory {
     /// Where a name is.
     #[cold]
     pub(super) fn find(&self, hash: NameHash) -> Option<Elsewhere> {
-        self.names.get(hash.0)
+        self.names.with(hash.0, |placed| {
+            // Relaxed, both: only a hint which names are in use. Only one that `take_used` has asked about is written.
+            if !placed.used.load(Relaxed) {
+                placed.used.store(true, Relaxed);
+            }
+            placed.at
+        })
+    }
+
+    /// Whether a name was looked up since the last call for it, or since it was placed.
+    pub(super) fn take_used(&self, hash: NameHash) -> bool {
+        // Relaxed: as in `find`.
+        self.names.with(hash.0, |placed| placed.used.swap(false, Relaxed)).unwrap_or(false)
     }
 
     /// Returns false if the table is full.
     pub(super) fn place(&self, hash: NameHash, at: Elsewhere) -> bool {
-        self.names.put(hash.0, at, self.options().names)
+        let names = self.options().names;
+        let limit = names.saturating_add(GatewayOptions::asked(names));
+        self.names.put(hash.0, Placed { at, used: AtomicBool::new(true) }, limit)
     }
 
     pub(super) fn displace(&self, hash: NameHash) {
@@ -308,7 +365,7 @@ impl Directory {
     /// The links to machines with members of a room.
     #[cold]
     pub(super) fn interest(&self, hash: NameHash) -> LinkSet {
-        self.rooms.get(hash.0).unwrap_or_default()
+        self.rooms.with(hash.0, |links| *links).unwrap_or_default()
     }
 
     /// Returns false if the table is full.
@@ -348,13 +405,13 @@ impl Drop for Place<'_> {
 struct Table<V>(papaya::HashMap<u64, V>);
 
 #[cfg(not(corelane_loom))]
-impl<V: Copy> Table<V> {
+impl<V> Table<V> {
     fn new() -> Self {
         Self(papaya::HashMap::new())
     }
 
-    fn get(&self, key: u64) -> Option<V> {
-        self.0.pin().get(&key).copied()
+    fn with<R>(&self, key: u64, read: impl FnOnce(&V) -> R) -> Option<R> {
+        self.0.pin().get(&key).map(read)
     }
 
     fn put(&self, key: u64, value: V, limit: usize) -> bool {
@@ -381,13 +438,13 @@ impl<V: Copy> Table<V> {
 struct Table<V>(crate::sync::Mutex<std::collections::BTreeMap<u64, V>>);
 
 #[cfg(corelane_loom)]
-impl<V: Copy> Table<V> {
+impl<V> Table<V> {
     fn new() -> Self {
         Self(crate::sync::Mutex::new(std::collections::BTreeMap::new()))
     }
 
-    fn get(&self, key: u64) -> Option<V> {
-        crate::sync::lock(&self.0).get(&key).copied()
+    fn with<R>(&self, key: u64, read: impl FnOnce(&V) -> R) -> Option<R> {
+        crate::sync::lock(&self.0).get(&key).map(read)
     }
 
     fn put(&self, key: u64, value: V, limit: usize) -> bool {
@@ -418,7 +475,8 @@ mod tests {
         let at = |revision| Elsewhere { slot: 3, revision };
         assert!(directory.place(NameHash(7), at(1)));
         assert!(directory.place(NameHash(7), at(2)), "the same name again");
-        assert!(!directory.place(NameHash(8), at(1)));
+        assert!(directory.place(NameHash(8), at(1)), "one more, for names that were asked for");
+        assert!(!directory.place(NameHash(9), at(1)));
         assert_eq!(directory.find(NameHash(7)), Some(at(2)));
         directory.displace(NameHash(7));
         assert_eq!(directory.find(NameHash(7)), None);
@@ -444,6 +502,17 @@ mod tests {
         assert!(directory.take_place().is_none() && directory.port() == Some(3));
         directory.leave_place();
         assert!(directory.take_place().is_some());
+    }
+
+    #[test]
+    fn a_name_counts_as_used_once_it_is_placed_and_after_each_look() {
+        let directory = Directory::new(GatewayOptions::default());
+        let hash = NameHash(7);
+        assert!(!directory.take_used(hash));
+        directory.place(hash, Elsewhere { slot: 3, revision: 1 });
+        assert!(directory.take_used(hash) && !directory.take_used(hash));
+        directory.find(hash);
+        assert!(directory.take_used(hash) && !directory.take_used(hash));
     }
 
     #[test]

@@ -7,12 +7,13 @@
 //! `lane` takes the records of lanes: it does there what a port's two halves do otherwise.
 //! `pairs` takes up and leaves the rings of ports, and `adoption` settles a worker that ended without a stop.
 //! `remote` hands messages to other machines, through the gateway, and takes their answers; `under_way`
-//! has those messages.
-//! `pool` and `blocks` are the memory of `hold` and `remote`.
+//! has those messages. `unknown` asks the gateway for names that this machine does not know; `asks` has those names.
+//! `pool` and `blocks` are the memory of `hold`, `remote` and `asks`.
 //!
 //! `router` imports the folder to build the workers; no file in `port/` imports it. Deliveries go on to `port/poll`.
 
 pub(super) mod adoption;
+mod asks;
 pub(super) mod blocks;
 pub(super) mod cycle;
 pub(super) mod deliver;
@@ -37,4 +38,5 @@ pub(super) mod send;
 pub(super) mod state;
 pub(super) mod tasks;
 pub(super) mod under_way;
+mod unknown;
 pub(super) mod unusual;

@@ -18,6 +18,8 @@ pub enum Entry {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Operate(Operation),
+    /// A name that a worker asks for.
+    Find(Box<str>),
     /// The lease of an incarnation, if its last revision is this one; when it was sent.
     Renew(u64, MachineInfo, u64, Duration),
     ReadLease(u64),
@@ -85,6 +87,10 @@ impl Bucket {
                         owner.map_or(Outcome::Nothing(revision), |owner| Outcome::Owned(owner, revision))
                     }
                 }
+            }
+            Ask::Find(name) => {
+                let (owner, revision) = self.names.get(name).copied().unwrap_or_default();
+                owner.map_or(Outcome::Nothing(revision), |owner| Outcome::Owned(owner, revision))
             }
             Ask::Renew(incarnation, info, expected, _) => {
                 let ended = self.ended.get(incarnation).copied().unwrap_or(0);

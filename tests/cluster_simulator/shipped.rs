@@ -8,6 +8,7 @@ use crate::ledger::{Kind, Ledger};
 use crate::net::Net;
 use crate::random::Random;
 use corelane::clock::{Clock, ManualClock};
+use corelane::cluster::asks::AskFigures;
 use corelane::cluster::directory::{Change, Directory, Mac, MachineInfo, Owner};
 use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
@@ -15,7 +16,7 @@ use corelane::cluster::links::{Links, Refused};
 use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, OPENING, Outcome, Seen, Told};
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
-use corelane::router::{FromWorker, Reject};
+use corelane::router::{FromWorker, GatewayOptions, Reject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 21] = [
+pub const SITUATIONS: [&str; 27] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -45,6 +46,12 @@ pub const SITUATIONS: [&str; 21] = [
     "lost a link",
     "connects late",
     "connects among messages",
+    "asked, and found",
+    "asked, and nowhere",
+    "asked, without an answer",
+    "asked, and evicted",
+    "all names have room again",
+    "all reach all",
 ];
 /// The largest payloads of the servers.
 const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
@@ -106,7 +113,9 @@ impl Shipped {
         let mut random = Random(seed ^ 0x5eed);
         let (clock, hands) = Clock::manual();
         hands.advance(Duration::from_secs(1_000));
-        let settings = Settings::random(&mut random);
+        let mut settings = Settings::random(&mut random);
+        // With room for few names the others are asked for.
+        settings.gateway.names = [100, 100, 3, 2, 1, 0][random.below(6) as usize];
         let (lost, delay) = ([0, 0, 3][random.below(3) as usize], [1, 20, 400][random.below(3) as usize]);
         let (machines, is_focused) = (2 + random.below(2), random.chance(30));
         let mut world = Self {
@@ -257,7 +266,7 @@ impl Shipped {
             info: MachineInfo { machine: format!("m{place}"), is_draining: false },
             lease: Lease::new(now),
             names: Names::new(incarnation),
-            directory: Directory::new(incarnation, 100, 100),
+            directory: Directory::new(incarnation, self.settings.gateway.names, 100),
             links: Links::new(MAX_PAYLOADS[0]),
             is_fenced: false,
             seen: 0,
@@ -278,6 +287,7 @@ impl Shipped {
         let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
         let node = self.node(place);
         node.directory.begin(false);
+        node.names.watch_begins();
         all.into_iter().for_each(|entry| node.entry(entry, now));
         node.seen = seen;
         node.directory.synced(now);
@@ -710,6 +720,8 @@ impl Shipped {
                 }
             }
         }
+        let is_connected = !self.cut.contains(&node.process) || self.random.chance(50);
+        let reads = node.directory.reads(is_connected);
         let mut changes = node.directory.changes();
         // The order of a map's entries is another one each time.
         changes
@@ -720,9 +732,18 @@ impl Shipped {
                         (name.to_string(), 0)
                     }
                     Change::Up(one) | Change::Down(one) => (String::new(), *one),
+                    Change::Complete(_) => (String::new(), 0),
                 })
             });
+        if changes.contains(&Change::Complete(true)) {
+            self.reached.note("all names have room again");
+        }
         changes.into_iter().for_each(|change| node.change(change, now));
+        for (worker, name, answer) in node.directory.answers() {
+            crate::log(&name, || format!("{now:?} {}: tells worker {worker} {answer:?}", node.incarnation));
+            node.core.gateway.answer_ask(worker, &name, node.links.whereabouts(answer));
+        }
+        reads.into_iter().for_each(|name| self.ask(place, Ask::Find(name)));
         operations.into_iter().for_each(|operation| self.ask(place, Ask::Operate(operation)));
     }
 
@@ -734,7 +755,10 @@ impl Shipped {
                 Ask::Operate(operation) => self.bucket.owner(&operation.name),
                 _ => None,
             };
-            let outcome = self.bucket.apply(&ask, now);
+            let mut outcome = self.bucket.apply(&ask, now);
+            if matches!(ask, Ask::Find(_)) && !self.ending && self.random.chance(3) {
+                outcome = Outcome::Unavailable;
+            }
             if let (Ask::Operate(operation), Outcome::Done(_), Some(old)) = (&ask, outcome, before)
                 && let Action::Put(_, new) = operation.action
                 && (new.mac != old.mac && new.incarnation != old.incarnation)
@@ -746,6 +770,9 @@ impl Shipped {
                 Ask::Operate(operation) => crate::log(&operation.name, || {
                     format!("{now:?} bucket of process {process}: {operation:?} {outcome:?}")
                 }),
+                Ask::Find(name) => {
+                    crate::log(name, || format!("{now:?} bucket of process {process}: find {outcome:?}"))
+                }
                 Ask::Sweep(name, revision) => {
                     crate::log(name, || format!("{now:?} bucket of process {process}: sweep {revision:?}"))
                 }
@@ -819,6 +846,11 @@ impl Shipped {
                     node.directory.name(&operation.name, revision, owner, now);
                 }
             }
+            Ask::Find(name) => {
+                let gateway = &node.core.gateway;
+                let is_used = |name: &str| gateway.take_used(name);
+                node.directory.was_read(&name, outcome.news(), now, is_used);
+            }
             Ask::Renew(incarnation, _, _, sent) if incarnation == node.incarnation => match outcome {
                 Outcome::Done(revision) => node.lease.renewed(sent, revision, now),
                 Outcome::Conflict => node.lease.refused(now),
@@ -848,7 +880,19 @@ impl Shipped {
     }
 
     fn check(&self) {
-        self.nodes.iter().flatten().for_each(|node| node.core.check());
+        for node in self.nodes.iter().flatten() {
+            node.core.check();
+            let (figures, kept) = node.directory.ask_figures();
+            let AskFigures { asked, in_flight, found, nowhere, failed, .. } = figures;
+            assert_eq!(asked, in_flight as u64 + found + nowhere + failed, "{figures:?}");
+            let (names, more) =
+                (self.settings.gateway.names, GatewayOptions::asked(self.settings.gateway.names));
+            assert!(
+                kept <= more && node.directory.len() <= names + kept,
+                "more names than there is room for"
+            );
+            assert!(names < 100 || asked == 0, "all names have room, and one is asked for");
+        }
     }
 
     /// Another token gets the name of an owner only if that owner's lease is gone, and then the owner is fenced.
@@ -859,6 +903,51 @@ impl Shipped {
             owner.is_none_or(|node| !node.lease.is_valid(self.now)),
             "{name} is taken, and its owner is not fenced"
         );
+    }
+
+    /// At the end each client reaches each other one, whether this machine has room for the name or not.
+    fn reach_all(&mut self) {
+        // Nothing expires meanwhile.
+        (self.frames.delay, self.asks.delay, self.answers.delay) = (20, 20, 20);
+        let mut clients = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let all = node.iter().flat_map(|node| &node.core.clients).filter(|(_, client)| !client.leaving);
+            clients.extend(all.map(|(number, client)| (place, *number, client.name)));
+        }
+        for (place, number, own) in &clients {
+            for (_, _, name) in clients.iter().filter(|(.., name)| name != own) {
+                for kind in [Kind::Now, Kind::Offer] {
+                    // The first one may find that the name needs another revision for its client.
+                    let reaches = (0..3).any(|_| self.reaches((*place, *number), name, kind));
+                    assert!(reaches, "{} of {own} does not reach {name}", kind.name());
+                    self.reached.note("all reach all");
+                }
+            }
+        }
+    }
+
+    /// Whether a message arrives. Refused ones, and those for which there is no room, count as well.
+    fn reaches(&mut self, (place, number): (usize, u64), name: &'static str, kind: Kind) -> bool {
+        let (now, message) = (self.now, self.ledger.next());
+        let node = self.nodes[place].as_mut().unwrap();
+        let from = (node.process, number);
+        node.core.submit(from, name, kind, now, &mut self.ledger, &mut self.random);
+        if self.ledger.next() == message {
+            return true;
+        }
+        for _ in 0..200 {
+            let message = self.ledger.of(message);
+            match message.told {
+                _ if !message.got.is_empty() => return true,
+                Some("credit_exhausted" | "too_large" | "link_full" | "hold_full") => return true,
+                Some(_) if now + Duration::from_secs(2) < self.now => return false,
+                Some(_) | None => {}
+            }
+            self.round();
+            self.check();
+            self.advance(20);
+        }
+        false
     }
 
     fn end(&mut self) {
@@ -879,6 +968,25 @@ impl Shipped {
             self.round();
             self.check();
             self.advance(100);
+        }
+        self.reach_all();
+        let until = self.now + Duration::from_millis(self.settings.hold_ms + 1_000);
+        while self.now < until {
+            self.round();
+            self.advance(100);
+        }
+        for node in self.nodes.iter().flatten() {
+            let (figures, _) = node.directory.ask_figures();
+            for (count, what) in [
+                (figures.found, "asked, and found"),
+                (figures.nowhere, "asked, and nowhere"),
+                (figures.failed, "asked, without an answer"),
+                (figures.evicted, "asked, and evicted"),
+            ] {
+                if count > 0 {
+                    self.reached.note(what);
+                }
+            }
         }
         for node in self.nodes.iter_mut().flatten() {
             node.core.incoming = node.core.results; // Each message that was taken has a result.
@@ -936,6 +1044,7 @@ impl Answers {
 impl Node {
     fn take_records(&mut self, now: Duration) {
         let (links, names, core) = (&mut self.links, &mut self.names, &mut self.core);
+        let directory = &mut self.directory;
         let (results, results_ok) = (&mut core.results, &mut core.results_ok);
         let polled = core.gateway.poll(1_000, |record| {
             match record {
@@ -948,6 +1057,10 @@ impl Node {
                 FromWorker::Result { outcome, .. } => {
                     *results += 1;
                     *results_ok += u64::from(outcome.is_ok());
+                }
+                FromWorker::Ask { worker, name } => {
+                    crate::log(name, || format!("{now:?} worker {worker} asks"));
+                    directory.ask(name, worker, now);
                 }
             }
             links.record(record, names, now);

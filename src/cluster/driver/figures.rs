@@ -32,6 +32,14 @@ impl<H: Host> Driver<H> {
         status.names_owned = self.names.len();
         status.names_known = self.directory.len();
         status.names_left_out += self.directory.left_out();
+        let (asks, kept) = self.directory.ask_figures();
+        status.names_asked = kept;
+        status.names_evicted = asks.evicted;
+        status.asks = asks.asked;
+        status.asks_in_flight = asks.in_flight;
+        status.asks_found = asks.found;
+        status.asks_nowhere = asks.nowhere;
+        status.asks_failed = asks.failed;
         status.machines_left_out = self.links.left_out();
         status.directory_lag = self.nats.behind();
         status.claims_in_flight = self.names.claims();

@@ -41,6 +41,7 @@ impl<H: Host> Driver<H> {
                 self.has_bucket = true;
                 self.status.problem.take_if(|_| !self.is_refused);
                 self.directory.begin(std::mem::take(&mut self.is_new_bucket));
+                self.names.watch_begins();
             }
             News::Entry(key, revision, value) => {
                 self.entry(key, revision, value, now);
@@ -52,6 +53,7 @@ impl<H: Host> Driver<H> {
                 self.nats.handled(revision);
             }
             News::Done(operation, outcome) => self.done(&operation, outcome, now),
+            News::Asked(name, outcome) => self.asked(&name, outcome, now),
             // Of the incarnation before: it makes nothing of this one valid.
             News::Renewed(of, ..) | News::LeaseRead(of, _) if of != self.incarnation => {}
             News::Renewed(_, sent, outcome) => match outcome {
@@ -105,6 +107,12 @@ impl<H: Host> Driver<H> {
         if let Some((owner, revision)) = self.names.done(operation, outcome, now, &others) {
             self.directory.name(&operation.name, revision, owner, now);
         }
+    }
+
+    /// The leader's answer for a name that a worker has asked for.
+    fn asked(&mut self, name: &str, outcome: Outcome, now: Moment) {
+        let gateway = &self.gateway;
+        self.directory.was_read(name, outcome.news(), now, |name| gateway.take_used(name));
     }
 
     fn entry(&mut self, key: Key, revision: u64, value: Option<Vec<u8>>, now: Moment) {

@@ -71,7 +71,7 @@ fn with_a_dead_machine(driver: &mut Driver<Deaf>, start: Moment) {
     let lease = Some(keys::lease_value(&info).into_bytes());
     driver.news(News::Entry(Key::Lease(dead), 2, lease), start);
     driver.news(News::Entry(Key::Name("ben".to_owned()), 3, Some(owner.into_bytes())), start);
-    driver.news(News::Synced, start);
+    driver.news(News::Synced(3), start);
     driver.news(News::Entry(Key::Lease(dead), 4, None), start);
 }
 
@@ -163,7 +163,7 @@ fn whoever_is_refused_although_nats_is_there_is_told_to_come_again() {
         assert_eq!(answer(driver, "ben", start), Some(Err(ClaimError::Busy)), "it may not seize yet");
         driver.news(News::BucketIsNew, start);
         driver.news(News::WatchBegins, start);
-        driver.news(News::Synced, start);
+        driver.news(News::Synced(3), start);
         assert_eq!(answer(driver, "eve", start), Some(Err(ClaimError::Busy)), "eve may be another machine's");
         assert_eq!(answer(driver, "eve", start + REFILL), None, "it is being written");
     });

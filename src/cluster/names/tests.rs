@@ -445,6 +445,22 @@ fn an_answer_from_before_the_watch_began_again_is_read_again() {
 }
 
 #[test]
+fn a_name_that_the_watch_has_told_of_is_not_written_again_although_the_directory_has_no_room_for_it() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    assert_eq!(claim(&mut names, &mut bucket, &seen, 1, ANN), claimed(1));
+    let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
+    let revision = names.owned("x").unwrap().0;
+    names.watch_begins();
+    names.seen("x", revision, Some(owner));
+    names.reclaim_missing(|_| false);
+    assert_eq!((names.reclaims(), names.owned("x").is_some()), (0, true));
+    // The next watch says nothing of it.
+    names.watch_begins();
+    names.reclaim_missing(|_| false);
+    assert_eq!(names.reclaims(), 1);
+}
+
+#[test]
 fn only_what_is_owned_is_told_to_the_directory() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
     names.claim("x", 1, ANN, NOW, &seen);

@@ -1215,6 +1215,11 @@ function drawCluster({ cluster }) {
     ["Names of all", count(cluster.names_known)],
     cluster.names_left_out > 0 && ["Names without room", count(cluster.names_left_out)],
     cluster.rooms_left_out > 0 && ["Rooms without a place", count(cluster.rooms_left_out)],
+    cluster.asks > 0 && [
+      "Names asked for",
+      `${count(cluster.asks_found)} found, ${count(cluster.asks_nowhere)} nowhere, ${count(cluster.asks_failed)} failed, ${count(cluster.asks_in_flight)} in flight`,
+    ],
+    cluster.names_asked > 0 && ["Asked names kept", `${count(cluster.names_asked)}, ${count(cluster.names_evicted)} evicted`],
     cluster.machines_left_out > 0 && ["Machines without a link", count(cluster.machines_left_out)],
     ["Claims in flight", count(cluster.claims_in_flight)],
     ["Fenced", `${count(cluster.fences)} times, ${span(cluster.fenced_ms)}`],

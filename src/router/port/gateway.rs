@@ -2,7 +2,7 @@
 //! workers hand over, gives them the answers of the other machines, delivers what other machines have sent, and keeps the
 //! directory (`elsewhere`) up to date. It knows nothing of the network.
 //!
-//! Used by `cluster` and by the simulator. The records come from `worker/remote` and go there.
+//! Used by `cluster` and by the simulator. The records come from `worker/remote` and `worker/unknown`, and go there.
 
 use crate::clients::{ClientId, NameHash, RoomChanges};
 use crate::error::{Closed, Loss, PortError, SubmitError, TrySubmitError};
@@ -13,9 +13,9 @@ use crate::park::post_bit;
 use crate::ring::record::{
     DeliveryHeader, IngressHeader, delivery_flag, delivery_kind, ingress_flag, ingress_kind,
 };
-use crate::router::crossing::{Answer, Head};
+use crate::router::crossing::{Answer, Asked, Head};
 use crate::router::elsewhere::{
-    Directory, Elsewhere, GatewayOptions, Incoming, LinkId, LinkSet, MAX_LINKS, Reject,
+    Directory, Elsewhere, GatewayOptions, Incoming, LinkId, LinkSet, MAX_LINKS, Reject, Whereabouts,
 };
 use crate::router::notice::Notice;
 use crate::router::port::closings::Closing;
@@ -70,6 +70,14 @@ pub enum FromWorker<'a> {
         ticket: u64,
         /// The outcome.
         outcome: Result<(), Loss>,
+    },
+    /// Where is a name that the table does not have? Comes only after [`Gateway::set_complete`] has said that the table has
+    /// not all names. The worker waits for [`Gateway::answer_ask`].
+    Ask {
+        /// The worker that asks.
+        worker: usize,
+        /// The name.
+        name: &'a str,
     },
 }
 
@@ -196,6 +204,29 @@ impl Gateway {
     /// Notes that a name is on no other machine.
     pub fn displace(&self, name: &str) {
         self.directory().displace(self.hash(name));
+    }
+
+    /// Whether [`place`](Self::place) is called for every name on another machine. While it is not, workers ask for the names that
+    /// they do not find ([`FromWorker::Ask`]), also for those for which they hold messages already.
+    pub fn set_complete(&mut self, is_complete: bool) {
+        self.directory().set_incomplete(!is_complete);
+        if !is_complete {
+            for worker in &self.shared().workers {
+                worker.bell.post_all();
+            }
+        }
+    }
+
+    /// Whether a worker has looked a placed name up since the last call for it. For a name that was placed since: yes.
+    pub fn take_used(&self, name: &str) -> bool {
+        self.directory().take_used(self.hash(name))
+    }
+
+    /// Answers a worker that has asked for a name. The worker sees it after [`publish`](Self::publish), and sends what it holds
+    /// for the name there, whether the table has the name or not.
+    pub fn answer_ask(&mut self, worker: usize, name: &str, answer: Whereabouts) {
+        let asked = Asked { hash: self.hash(name), answer: answer.into() };
+        self.push(worker, ingress_kind::ASKED, asked.bytes());
     }
 
     /// Notes which links lead to members of a room. False if the table is full.
@@ -338,6 +369,17 @@ impl Gateway {
                     let bytes = self.port.poll.payload(worker, &record);
                     if let Some(message) = message_of(&shared, worker, &record.header, bytes) {
                         each(message);
+                    }
+                }
+                Found::Record { worker, record, .. } if record.header.kind == delivery_kind::ASK => {
+                    let bytes = self.port.poll.payload(worker, &record);
+                    if let Ok(name) = std::str::from_utf8(bytes) {
+                        each(FromWorker::Ask { worker, name });
+                    } else {
+                        // No machine has such a name.
+                        let hash = shared.clients.names().hash(bytes);
+                        let asked = Asked { hash, answer: Whereabouts::Nowhere.into() };
+                        self.push(worker, ingress_kind::ASKED, asked.bytes());
                     }
                 }
                 Found::Record { record, .. } => result_of(&record.header, &mut each),

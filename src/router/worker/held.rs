@@ -33,12 +33,16 @@ impl WorkerContext<'_> {
             None => {
                 if let Some(at) = shared.elsewhere(hash) {
                     self.flush_elsewhere(hash, at);
+                } else if self.may_be_elsewhere() {
+                    let (name, length) = self.state.holds.name(hash);
+                    self.ask(hash, name.get(..length).unwrap_or_default());
                 }
             }
         }
     }
 
-    /// Names with these bits have connected: looks up those for which messages are held.
+    /// Names with these bits have connected, or there may be more names than this machine knows: looks up those for which messages
+    /// are held.
     pub(in crate::router) fn look_up_posted(&mut self, posts: u64) {
         let mut next = self.state.holds.name_after(END);
         while let Some((place, hash)) = next {
@@ -88,6 +92,7 @@ impl WorkerContext<'_> {
     pub(in crate::router) fn expire(&mut self, now: u64) -> usize {
         let before = self.state.holds.messages();
         self.end_impatient(now);
+        self.end_asks(now);
         while let Some(hash) = self.state.holds.expired(now) {
             if !mutant("expiry-without-look") {
                 self.name_connected(hash);
@@ -107,6 +112,7 @@ impl WorkerContext<'_> {
     /// Sends the notices of a queue, then ends its messages. Each message is visited three times, so the time
     /// is linear in the queue's length.
     fn expire_queue(&mut self, hash: NameHash) {
+        self.end_briefs(hash, Failed::UnknownRecipient);
         let (name, length) = self.state.holds.name(hash);
         let mut next = self.state.holds.message_after(hash, END);
         while let Some((place, held)) = next {

@@ -6,7 +6,7 @@
 //! All queues have the same hold time, so a list in order of creation serves as the timer: the oldest queue
 //! expires first.
 //!
-//! Used by `dispatch` (holds a message), `held` (ends it), `remote` (returns one) and `state`. The memory is in `pool` and
+//! Used by `dispatch` (holds a message), `held` (ends it), `remote` (returns one), `unknown` (ends brief ones) and `state`. The memory is in `pool` and
 //! `blocks`.
 
 #[cfg(all(test, not(corelane_loom)))]
@@ -36,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) bytes: u32,
     /// The port that has submitted the message.
     pub(crate) port: u16,
+    /// Its type may not be held: it waits only for what the cluster says of the name (`unknown`).
+    pub(crate) is_brief: bool,
     pub(crate) tell: Tell,
 }
 
@@ -55,6 +57,8 @@ struct Queue {
     name: [u8; MAX_NAME_BYTES],
     name_length: u32,
     count: u32,
+    /// How many of them are brief.
+    briefs: u32,
     first: u32,
     last: u32,
     /// The last message that has come back from another machine; see [`Holds::put_back`].
@@ -217,7 +221,7 @@ impl Holds {
 
     /// Holds a message. `has_room` must have returned true.
     pub(crate) fn hold(&mut self, hash: NameHash, name: &[u8], now: u64, held: Held, payload: &[u8]) {
-        let last = |queue: &Queue| queue.last;
+        let last = |queue: &Queue| if held.is_brief && mutant("ask-brief-first") { END } else { queue.last };
         self.put_behind(hash, name, now, (held, payload), last);
     }
 
@@ -273,6 +277,7 @@ impl Holds {
             put.next = next;
         }
         queue.count += 1;
+        queue.briefs += u32::from(held.is_brief);
         self.count += 1;
         self.bytes += payload.len();
         Some((queue_at?, message))
@@ -295,6 +300,7 @@ impl Holds {
             name: copy,
             name_length: name.len().min(MAX_NAME_BYTES) as u32,
             count: 0,
+            briefs: 0,
             first: END,
             last: END,
             returned: END,
@@ -400,6 +406,7 @@ impl Holds {
         if let Some(queue) = self.queues.get_mut(place) {
             queue.first = next;
             queue.count -= 1;
+            queue.briefs -= u32::from(held.is_brief);
             if queue.returned == index {
                 queue.returned = END;
             }
@@ -418,6 +425,39 @@ impl Holds {
             (queue.returned, queue.gone_from) = (END, None);
         }
         self.pop(hash);
+    }
+
+    /// Removes the first brief message held for a name behind the message that `before` names; from the start for `END`.
+    /// Returns where to go on.
+    pub(crate) fn pop_brief(&mut self, hash: NameHash, mut before: u32) -> Option<(u32, Held)> {
+        let (place, queue) = self.queue(hash).filter(|(_, queue)| queue.briefs > 0)?;
+        let mut index = self.messages.get(before).map_or(queue.first, |message| message.next);
+        let message = loop {
+            let message = self.messages.get(index)?;
+            if message.held.is_brief {
+                break message;
+            }
+            (before, index) = (index, message.next);
+        };
+        if before == END {
+            return self.pop(hash).map(|held| (END, held));
+        }
+        let (held, next, block) = (message.held, message.next, message.first_block);
+        self.count -= 1;
+        self.bytes -= message.length as usize;
+        self.messages.give_back(index);
+        self.blocks.give_back(block);
+        if let Some(before) = self.messages.get_mut(before) {
+            before.next = next;
+        }
+        if let Some(queue) = self.queues.get_mut(place) {
+            queue.count -= 1;
+            queue.briefs -= 1;
+            if next == END {
+                queue.last = before;
+            }
+        }
+        Some((before, held))
     }
 
     fn remove_queue(&mut self, hash: NameHash, place: u32) {

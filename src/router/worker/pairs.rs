@@ -53,6 +53,9 @@ impl Worker {
                 if self.state.remotes.as_ref().is_some_and(|remotes| remotes.port == port) {
                     WorkerContext::new(&self.shared, &self.code, &mut self.state).leave_gateway();
                 }
+                if self.state.asks.as_ref().is_some_and(|asks| asks.port == port) {
+                    WorkerContext::new(&self.shared, &self.code, &mut self.state).forget_asks();
+                }
                 self.leave(port, Undeliverable::PortGone);
             }
         }

@@ -79,6 +79,7 @@ fn copy_of(header: &DeliveryHeader, labels: SeriesIds, length: usize) -> Held {
         since: header.stamp,
         bytes: length as u32,
         port: 0,
+        is_brief: false,
         tell: Tell::No,
     }
 }
@@ -113,6 +114,9 @@ impl WorkerContext<'_> {
             at.filter(|at| unanswered.is_none_or(|earlier| earlier == *at || mutant("link-overtaken")))
         else {
             // Not known elsewhere, or to wait for the answers from its earlier place.
+            if !has_place && self.may_be_elsewhere() {
+                return self.relay_unknown(call, (hash, name), may_hold, relayed);
+            }
             return match (may_hold, unanswered) {
                 (true, earlier) => {
                     let handled = self.hold(call, (hash, name), relayed);
@@ -148,6 +152,11 @@ impl WorkerContext<'_> {
         if self.state.holds.holds_for(hash) {
             self.flush_elsewhere(hash, at);
         }
+        self.held_because(hash, at)
+    }
+
+    /// Why messages are still held for a name that is there, if there are some.
+    pub(in crate::router) fn held_because(&self, hash: NameHash, at: Elsewhere) -> Option<Failed> {
         if !self.state.holds.holds_for(hash) {
             return None;
         }
@@ -196,6 +205,7 @@ impl WorkerContext<'_> {
             since: self.shared.clock.raw(),
             bytes: call.payload.len() as u32,
             port: call.port as u16,
+            is_brief: false,
             tell: Tell::No,
         }
     }
@@ -219,7 +229,8 @@ impl WorkerContext<'_> {
         let (name, length) = self.state.holds.name(hash);
         let name = name.get(..length).unwrap_or_default();
         while let Some(held) = self.state.holds.front(hash, &mut payload) {
-            let leaving = Leaving { hash, name, may_hold: true, is_room: false, sender: held.sender };
+            let leaving =
+                Leaving { hash, name, may_hold: !held.is_brief, is_room: false, sender: held.sender };
             let fill = |out: &mut [u8]| out.copy_from_slice(&payload);
             match self.hand_over(&held, at, &leaving, payload.len(), &fill) {
                 Ok(()) => {
@@ -405,7 +416,12 @@ impl WorkerContext<'_> {
         (hash, name): (NameHash, &[u8]),
         bytes: &[u8],
     ) -> Result<(), Failed> {
-        let at = self.shared.elsewhere(hash).ok_or(Failed::UnknownRecipient)?;
+        let Some(at) = self.shared.elsewhere(hash) else {
+            if self.may_be_elsewhere() {
+                self.ask(hash, name); // For the next time: these bytes are not held.
+            }
+            return Err(Failed::UnknownRecipient);
+        };
         self.end_old(at.slot);
         if self.unanswered(hash).is_some_and(|earlier| earlier != at) {
             return Err(Failed::Moved);

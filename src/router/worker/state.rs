@@ -9,6 +9,7 @@ use crate::config::Key;
 use crate::metrics::{WorkerShard, Writer};
 use crate::router::notice::Tell;
 use crate::router::shared::Shared;
+use crate::router::worker::asks::Asks;
 use crate::router::worker::egress::EgressSender;
 use crate::router::worker::handler::{Inside, WorkerCode};
 use crate::router::worker::hold::Holds;
@@ -23,6 +24,8 @@ pub(in crate::router) struct WorkerState {
     pub(in crate::router) holds: Holds,
     /// Messages under way to other machines. Made with the first one.
     pub(in crate::router) remotes: Option<Box<Remotes>>,
+    /// Names that were asked for. Made with the first one.
+    pub(in crate::router) asks: Option<Box<Asks>>,
     pub(in crate::router) writer: Writer,
     /// A payload on its way into or out of a hold.
     pub(in crate::router) scratch: Vec<u8>,
@@ -61,6 +64,7 @@ impl WorkerState {
             egress: (0..shared.ports.len()).map(|_| None).collect(),
             holds: Holds::new(&shared.config, hold_ticks),
             remotes: None,
+            asks: None,
             writer: Writer::new(),
             kept: Vec::new(),
             scratch: Vec::with_capacity(shared.config.max_relayed()),
@@ -87,6 +91,7 @@ impl WorkerState {
             egress: Vec::new(),
             holds: Holds::hollow(),
             remotes: None,
+            asks: None,
             writer: Writer::new(),
             kept: Vec::new(),
             scratch: Vec::new(),
@@ -121,10 +126,12 @@ impl WorkerState {
         state
     }
 
-    /// When held messages expire next, or have waited for another machine's answers for too long.
+    /// When held messages expire next, have waited for another machine's answers for too long, or are asked for again.
     pub(in crate::router) fn next_expiry(&self) -> Option<u64> {
         let patience = self.remotes.as_ref().and_then(|remotes| remotes.next_patience());
-        self.holds.next_expiry().into_iter().chain(patience).min()
+        let asks = self.asks.as_ref().filter(|_| !self.holds.is_empty());
+        let ask = asks.and_then(|asks| asks.next_due());
+        self.holds.next_expiry().into_iter().chain(patience).chain(ask).min()
     }
 
     /// Stops reading member lists: at the end of a cycle, and before host code runs.

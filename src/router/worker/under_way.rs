@@ -96,7 +96,7 @@ struct Unanswered {
 
 /// The keys are hashes already.
 #[derive(Debug, Default)]
-struct AsIs(u64);
+pub(super) struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {

@@ -92,6 +92,10 @@ impl WorkerContext<'_> {
                 counts.take_other();
                 return self.link_lost(payload);
             }
+            ingress_kind::ASKED => {
+                counts.take_other();
+                return self.asked(payload);
+            }
             _ => return Err(Corrupt),
         }
         Ok(())
@@ -281,6 +285,17 @@ impl WorkerContext<'_> {
         (hash, name): (NameHash, &[u8]),
         relayed: &Relayed<'_>,
     ) -> Handled {
+        self.hold_as(call, (hash, name), false, relayed)
+    }
+
+    /// As [`hold`](Self::hold); `is_brief`: a message that may not be held waits for what the cluster says of the name.
+    pub(in crate::router) fn hold_as(
+        &mut self,
+        call: &HandlerCall<'_>,
+        (hash, name): (NameHash, &[u8]),
+        is_brief: bool,
+        relayed: &Relayed<'_>,
+    ) -> Handled {
         let slot = call.slot;
         // Relaxed: the worker's own last store, or a count that need not be exact.
         let of_sender = slot.held.load(Relaxed);
@@ -290,7 +305,7 @@ impl WorkerContext<'_> {
         self.state.scratch.resize(relayed.len(), 0);
         relayed.write(&mut self.state.scratch);
         slot.hold_one();
-        let held = Held { tell: self.state.tell.pass_on(), ..self.held_of(call) };
+        let held = Held { is_brief, tell: self.state.tell.pass_on(), ..self.held_of(call) };
         self.state.holds.hold(hash, name, held.since, held, &self.state.scratch);
         self.count_held();
         Handled::Held

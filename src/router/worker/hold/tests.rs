@@ -21,6 +21,7 @@ fn held(sender: u64, stamp: u64) -> Held {
         since: 0,
         bytes: 0,
         port: 0,
+        is_brief: false,
         tell: crate::router::notice::Tell::No,
     }
 }
