@@ -293,8 +293,8 @@ func (c *Cluster) Status() (ClusterStatus, error) {
 }
 
 // Names returns the names of the clients of all machines, as this machine knows them: at most limit, in no order. Copying many takes
-// the time of the cluster's thread, about 0.1 s for a million: keep the list for a while. Without a deadline it waits for 5 s at most,
-// with a thread.
+// time of the cluster's thread, which does it in pieces: keep the list for a while. One list is made at a time. Without a deadline it
+// waits for 5 s at most, with a thread.
 //
 // ErrTimeout: the cluster's thread has not answered. ErrStale.
 func (c *Cluster) Names(ctx context.Context, limit int) ([]string, error) {

@@ -3143,8 +3143,8 @@ int32_t corelane_cluster_status(struct corelane_cluster cluster,
                                 struct corelane_text *out_text);
 
 // Writes the names of the clients of all machines, as this machine knows them, as a JSON array: at most `limit`, in no order.
-// Copying many takes the time of the cluster's thread, about 0.1 s for a million: keep the list for a while. Free the text
-// with `corelane_text_free`.
+// Copying many takes time of the cluster's thread, which does it in pieces: keep the list for a while. One list is made at a
+// time. Free the text with `corelane_text_free`.
 //
 // Any thread; waits for the cluster's thread, for at most `timeout_ns`. CORELANE_TIMEOUT, CORELANE_INVALID (`size`),
 // CORELANE_NULL, CORELANE_STALE.

@@ -31,6 +31,7 @@
 //! | `wire`, `link` | frames, and the two ends of a link |
 //! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
 //! | `asks`, `owner` | the names that had no room in the directory and are asked for; what the bucket has of a name |
+//! | `name_map` | a map of names that is read piece by piece |
 //! | `keys`, `nats` | subjects, keys and values; the connection |
 //! | `peer`, `links`, `tickets`, `driver` | a link with the router's side; all links; the messages that the router has; the thread |
 
@@ -43,6 +44,7 @@ mod keys;
 pub mod lease;
 pub mod link;
 pub mod links;
+mod name_map;
 pub mod names;
 mod nats;
 mod options;
@@ -61,7 +63,7 @@ use std::fmt;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::PortError;
 use crate::metrics::ClusterFigures;
@@ -71,6 +73,8 @@ use driver::{Command, Host};
 
 /// The most claims that wait for the cluster's thread. Beyond, a claim is busy.
 const MAX_WAITING_CLAIMS: u64 = 4096;
+/// How often a thread looks whether another list of names is done.
+const LOOK_FOR_PLACE: Duration = Duration::from_millis(1);
 
 /// A name that its claim has lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +156,8 @@ struct Inner {
     told: Arc<Told>,
     claims: AtomicU64,
     waiting: Arc<AtomicU64>,
+    /// Has the one place of a list of names that is being made.
+    listing: Arc<Semaphore>,
     is_draining: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: ThreadId,
@@ -224,6 +230,7 @@ impl Cluster {
             told,
             claims: AtomicU64::new(1),
             waiting: Arc::new(AtomicU64::new(0)),
+            listing: Arc::new(Semaphore::new(1)),
             is_draining: AtomicBool::new(false),
             thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
@@ -313,11 +320,12 @@ impl Cluster {
         status
     }
 
-    /// The names of all machines as this one knows them, at most `limit`, in no order. Copying many takes the time of the
-    /// cluster's thread, about 0.1 s for a million: keep the list for a while. Empty after the stop.
+    /// The names of all machines as this one knows them, at most `limit`, in no order. Copying many takes time of the cluster's
+    /// thread, which does it in pieces: keep the list for a while. One list is made at a time. Empty after the stop.
     pub async fn names(&self, limit: usize) -> Vec<String> {
+        let Ok(place) = Arc::clone(&self.0.listing).acquire_owned().await else { return Vec::new() };
         let (sender, receiver) = oneshot::channel();
-        self.ask_for_names(limit, move |names| {
+        self.ask_for_names(limit, place, move |names| {
             let _ = sender.send(names);
         });
         receiver.await.unwrap_or_default()
@@ -325,20 +333,37 @@ impl Cluster {
 
     /// As [`names`](Self::names), for threads that may wait; `None` after `timeout`.
     pub fn names_blocking(&self, limit: usize, timeout: Duration) -> Option<Vec<String>> {
+        let begun = std::time::Instant::now();
+        let place = loop {
+            match Arc::clone(&self.0.listing).try_acquire_owned() {
+                Ok(place) => break place,
+                Err(_) if begun.elapsed() >= timeout => return None,
+                Err(_) => std::thread::sleep(LOOK_FOR_PLACE),
+            }
+        };
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.ask_for_names(limit, move |names| {
+        self.ask_for_names(limit, place, move |names| {
             let _ = sender.try_send(names);
         });
-        match receiver.recv_timeout(timeout) {
+        match receiver.recv_timeout(timeout.saturating_sub(begun.elapsed())) {
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => None,
             answer => Some(answer.unwrap_or_default()),
         }
     }
 
-    /// The host may stop waiting: its `reply` then does nothing.
-    fn ask_for_names(&self, limit: usize, reply: impl FnOnce(Vec<String>) + Send + 'static) {
+    /// The host may stop waiting: its `reply` then does nothing. The place is free when the thread is done with the list.
+    fn ask_for_names(
+        &self,
+        limit: usize,
+        place: OwnedSemaphorePermit,
+        reply: impl FnOnce(Vec<String>) + Send + 'static,
+    ) {
+        let reply = Box::new(move |names| {
+            drop(place);
+            reply(names);
+        });
         // An error means that the thread has ended; whoever waits for the dropped reply notices.
-        let _ = self.0.commands.send(Command::Names(limit, Box::new(reply)));
+        let _ = self.0.commands.send(Command::Names(limit, reply));
     }
 
     /// Whether claims can succeed now.

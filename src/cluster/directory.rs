@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::asks::{Answer, AskFigures, Asks, Kept};
 use super::link::Moment;
+use super::name_map::NameMap;
 pub use super::owner::{Mac, News, Owner};
 use crate::router::GatewayOptions;
 use crate::sync::mutant;
@@ -83,7 +84,7 @@ struct Machine {
 #[derive(Debug)]
 pub struct Directory {
     own: u64,
-    names: HashMap<Box<str>, Known>,
+    names: NameMap<Known>,
     machines: HashMap<u64, Machine>,
     /// The dead incarnations that may still own names, and from when on their names are swept.
     dead: HashMap<u64, Moment>,
@@ -125,7 +126,7 @@ impl Directory {
     pub fn new(own: u64, max_names: usize, max_rooms: usize) -> Self {
         Self {
             own,
-            names: HashMap::new(),
+            names: NameMap::new(),
             machines: HashMap::new(),
             dead: HashMap::new(),
             ended: HashSet::new(),
@@ -186,9 +187,10 @@ impl Directory {
         self.machines.iter().map(|(incarnation, machine)| (*incarnation, &machine.info))
     }
 
-    /// The names with their owners.
-    pub fn names(&self) -> impl Iterator<Item = (&str, Owner, u64)> {
-        self.names.iter().map(|(name, known)| (&**name, known.owner, known.revision))
+    /// The names of one part of all, below [`PARTS`](super::name_map::PARTS), with their owners' incarnations. A name is always in the
+    /// same part.
+    pub fn part(&self, part: usize) -> impl Iterator<Item = (&str, u64)> {
+        self.names.part(part).map(|(name, known)| (&**name, known.owner.incarnation))
     }
 
     /// Whether an incarnation lives.

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | this one | the loop, and what time, the router and other machines make due |
 //! | `commands` | what the host asks for |
+//! | `lists` | lists of all names for the host |
 //! | `news` | what NATS tells |
 //! | `rooms` | which rooms' keys are to be written |
 //! | `figures` | what the host and the monitor are shown |
 
 mod commands;
 mod figures;
+mod lists;
 mod news;
 mod rooms;
 
@@ -36,6 +38,7 @@ use crate::metrics::ClusterStatus;
 use crate::router::{FromWorker, Gateway};
 use crate::sync::os::{register, since_boot};
 pub use commands::{Command, Reply};
+use lists::Lists;
 use rooms::Rooms;
 
 /// The time between two looks at what is due.
@@ -69,6 +72,7 @@ pub struct Driver<H> {
     directory: Directory,
     links: Links,
     waiting: HashMap<u64, Reply>,
+    lists: Lists,
     subscriber: Option<Subscriber>,
     /// A subscription that is being made.
     subscribing: Option<oneshot::Receiver<Option<Subscriber>>>,
@@ -194,6 +198,7 @@ impl<H: Host> Driver<H> {
             directory: Directory::new(incarnation, options.names, options.rooms),
             links: Links::new(nats.max_payload()),
             waiting: HashMap::new(),
+            lists: Lists::default(),
             subscriber: None,
             subscribing: None,
             is_connected: false,
@@ -236,12 +241,21 @@ impl<H: Host> Driver<H> {
         self.due(now);
         self.carry_out(now);
         let sends_more = self.send_frames(now);
+        let lists_more = self.copy_names();
         self.gateway.publish();
         if now >= self.next_slow {
             self.next_slow = now + 5 * TICK;
             self.slow(now);
         }
-        taken >= RECORDS || sends_more
+        taken >= RECORDS || sends_more || lists_more
+    }
+
+    /// Copies names for the host: not those of dead machines that are not swept yet. Own names are this machine's also while it is
+    /// fenced. True: there are more.
+    fn copy_names(&mut self) -> bool {
+        let (directory, names) = (&self.directory, &self.names);
+        let lives = |incarnation| directory.machine(incarnation).is_some();
+        self.lists.turn(directory, |name, incarnation| lives(incarnation) || names.contains(name))
     }
 
     fn take_records(&mut self, now: Moment) -> usize {

@@ -1,5 +1,6 @@
 //! What the host asks for.
 
+use super::lists::Listed;
 use super::{Driver, Host};
 use crate::cluster::link::Moment;
 use crate::cluster::names::{ClaimError, Seen};
@@ -11,7 +12,7 @@ pub enum Command {
     /// A claim has ended.
     Release(String, u64),
     /// The names of all machines, at most so many.
-    Names(usize, Box<dyn FnOnce(Vec<String>) + Send>),
+    Names(usize, Listed),
     /// The machine takes no clients any more.
     Drain,
     /// The end.
@@ -37,14 +38,7 @@ impl<H: Host> Driver<H> {
                 self.waiting.remove(&claim);
                 self.names.release(&name, claim);
             }
-            Command::Names(limit, reply) => {
-                // Not those of dead machines that are not swept yet. Own names are this machine's also while it is fenced.
-                let lives = |incarnation| self.directory.machine(incarnation).is_some();
-                let names = self.directory.names();
-                let names =
-                    names.filter(|(name, owner, _)| lives(owner.incarnation) || self.names.contains(name));
-                reply(names.take(limit).map(|(name, ..)| name.to_owned()).collect());
-            }
+            Command::Names(limit, reply) => self.lists.ask(limit, reply),
             Command::Drain => {
                 self.info.is_draining = true;
                 self.lease.hurry(now);

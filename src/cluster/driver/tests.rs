@@ -115,6 +115,7 @@ fn the_names_of_dead_machines_are_not_listed() {
     fn names(driver: &mut Driver<Deaf>, now: Moment) -> Vec<String> {
         let (sender, receiver) = std::sync::mpsc::channel();
         driver.command(Command::Names(10, Box::new(move |names| sender.send(names).unwrap())), now);
+        while driver.copy_names() {}
         let mut names = receiver.recv().unwrap();
         names.sort();
         names
