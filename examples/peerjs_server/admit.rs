@@ -122,7 +122,7 @@ impl Entering {
         };
         let id = &self.connection.id;
         match membership.claim(id, &self.token).await {
-            Claimed::Owned(claim) => *self.connection.claim.borrow_mut() = Some(claim),
+            Claimed::Owned(claim) => self.connection.take_claim(claim),
             Claimed::Local => {}
             Claimed::Taken => {
                 service.monitor.record_reconnect();
@@ -146,9 +146,11 @@ impl Entering {
         // sent are handled.
         if let Some(owner) = self.after.take() {
             let rest = self.network.take_over(owner).await;
-            self.is_claimed = rest.claim.is_some();
-            *self.connection.claim.borrow_mut() = rest.claim;
-            // Without the predecessor's claim: it has lost it, or has never had one.
+            // A claim that the predecessor has lost, here or on the way, is of no use: this client claims the id itself.
+            if let Some(claim) = rest.claim.filter(|claim| claim.lost().is_none()) {
+                self.is_claimed = true;
+                self.connection.take_claim(claim);
+            }
             self.claim(address).await?;
             self.greet();
             self.connection.inherit(&rest.outgoing);

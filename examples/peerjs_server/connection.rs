@@ -31,6 +31,16 @@ pub(crate) struct Rest {
     pub(crate) claim: Option<Claim>,
 }
 
+/// Why another machine has the id of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "of a cluster"))]
+pub(crate) enum Lost {
+    /// The same client has connected there.
+    Replaced,
+    /// Another client has it.
+    Taken,
+}
+
 /// What the socket's task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -89,6 +99,25 @@ impl Connection {
             self.why.set(why);
             self.state.set(state);
             self.wake();
+        }
+    }
+
+    /// Stores the claim of the id. The id may be lost already.
+    pub(crate) fn take_claim(&self, claim: Claim) {
+        self.claim.replace(Some(claim));
+        self.look_at_claim();
+    }
+
+    /// Makes the socket's task end if the claim of the id is lost. A loss that is told while the claim is not here yet is seen when
+    /// it comes.
+    pub(crate) fn look_at_claim(&self) {
+        let lost = self.claim.borrow().as_ref().and_then(Claim::lost);
+        match lost {
+            Some(Lost::Taken) => self.end(State::Taken, "another client has the id, on another machine"),
+            Some(Lost::Replaced) => {
+                self.end(State::Replaced, "replaced by a new socket of the same client, on another machine");
+            }
+            None => {}
         }
     }
 

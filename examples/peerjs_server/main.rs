@@ -11,7 +11,7 @@
 //! | `registry`, `address` | who has which id, and the addresses of clients |
 //! | `door`, `counts`, `log` | the monitor's HTTP door, refusals and the log |
 //! | `exports` | the exporters to Elasticsearch and OpenTelemetry |
-//! | `membership` | ids and figures in a cluster of several machines |
+//! | `membership`, `ledger`, `listing` | ids and figures in a cluster of several machines: claims, their losses, the list of all ids |
 //! | `drain` | closes the clients before a stop |
 //! | `memory` | returns the memory of a flood to the system |
 
@@ -25,7 +25,11 @@ mod exports;
 mod file;
 mod guard;
 mod http;
+#[cfg(feature = "cluster")]
+mod ledger;
 mod listen;
+#[cfg(feature = "cluster")]
+mod listing;
 mod log;
 #[cfg_attr(not(feature = "cluster"), path = "membership_off.rs")]
 mod membership;

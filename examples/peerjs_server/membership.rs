@@ -2,9 +2,11 @@
 //! claimed for this machine. `admit` claims, `network` closes the clients whose ids are lost.
 
 use crate::Failure;
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, Lost, State};
 use crate::counts::Refusal;
 use crate::http;
+use crate::ledger::Ledger;
+use crate::listing::Listing;
 use crate::network::{Command, Network, Service};
 use crate::registry::Registry;
 use crate::values::{check_nats_address, without};
@@ -12,13 +14,12 @@ use clap::Args;
 use corelane::cluster::{self as library, ClaimError, Cluster, ClusterOptions, LostReason};
 use corelane::router::Router;
 use futures_util::stream::{self, StreamExt};
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Interval between the claims for clients that have connected without one.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -26,8 +27,6 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 const CLAIMS: usize = 32;
 /// The most ids in a list of the clients of all machines.
 const LISTED: usize = 100_000;
-/// How long such a list is used.
-const LIST_AGE: Duration = Duration::from_secs(1);
 
 /// What the server does with new clients while NATS is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +125,8 @@ impl MembershipOptions {
         };
         let cluster = Cluster::start(router, options)
             .map_err(|error| Failure::configuration(format_args!("--cluster: {error}")))?;
-        Ok(Some(Membership { cluster, without: self.cluster_without, list: Mutex::default() }))
+        let without = self.cluster_without;
+        Ok(Some(Membership { cluster, without, ledger: Arc::default(), listing: Listing::default() }))
     }
 }
 
@@ -155,38 +155,31 @@ fn secret(file: &Path) -> Result<Vec<u8>, Failure> {
 pub(crate) struct Membership {
     pub(crate) cluster: Cluster,
     without: Without,
-    /// The last list of clients, with its time.
-    list: Mutex<Option<(Instant, Arc<str>)>>,
+    ledger: Arc<Ledger>,
+    /// The last list of clients.
+    listing: Listing,
 }
 
 /// The claim of an id for this machine. Its drop releases the id. The log tells of every change.
 #[derive(Debug)]
 pub(crate) struct Claim {
     claim: library::Claim,
-    is_lost: Cell<bool>,
+    ledger: Arc<Ledger>,
 }
 
 impl Claim {
-    fn new(claim: library::Claim) -> Self {
-        tracing::debug!(id = claim.name(), claim = claim.id(), "id claimed");
-        Self { claim, is_lost: Cell::new(false) }
-    }
-
-    /// Notes that another machine has the id, if this claim has this number. Returns whether it has.
-    pub(crate) fn lose(&self, number: u64) -> bool {
-        let is_this = self.claim.id() == number;
-        if is_this && !self.is_lost.replace(true) {
-            tracing::debug!(id = self.claim.name(), claim = number, "id lost");
-        }
-        is_this
+    /// Why another machine has the id; `None` if this one has it.
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        self.ledger.lost(self.claim.id()).map(|reason| match reason {
+            LostReason::Taken => Lost::Taken,
+            _ => Lost::Replaced,
+        })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.is_lost.get() {
-            tracing::debug!(id = self.claim.name(), claim = self.claim.id(), "id released");
-        }
+        self.ledger.end(self.claim.id(), self.claim.name());
     }
 }
 
@@ -202,8 +195,12 @@ pub(crate) enum Claimed {
 
 impl Membership {
     pub(crate) async fn claim(&self, id: &str, token: &str) -> Claimed {
+        let _asking = self.ledger.ask();
         match self.cluster.claim(id, token).await {
-            Ok(claim) => Claimed::Owned(Claim::new(claim)),
+            Ok(claim) => {
+                self.ledger.hold(claim.id(), id, token);
+                Claimed::Owned(Claim { claim, ledger: Arc::clone(&self.ledger) })
+            }
             Err(ClaimError::Taken) => Claimed::Taken,
             Err(ClaimError::Busy) => {
                 Claimed::Refused(Refusal::ClusterBusy, "too many clients connect at once; try again")
@@ -226,15 +223,16 @@ impl Membership {
     /// Closes the sockets of clients whose ids another machine gets.
     pub(crate) fn watch(&self, service: &Arc<Service>) {
         let service: Weak<Service> = Arc::downgrade(service);
+        let ledger = Arc::clone(&self.ledger);
         self.cluster.on_lost(move |lost| {
+            ledger.lose(lost.claim, &lost.name, lost.reason);
+            // The socket that has the id may not have the claim yet. It looks at the claim when it gets it.
             if let Some(service) = service.upgrade()
                 && let Some(owner) = service.registry.owner(&lost.name)
                 && let Some(thread) = service.threads.get(owner.thread)
             {
-                let is_taken = lost.reason == LostReason::Taken;
                 // An error means that the thread has ended.
-                let _ =
-                    thread.send(Command::Lose { connection: owner.connection, claim: lost.claim, is_taken });
+                let _ = thread.send(Command::Lose(owner.connection));
             }
         });
     }
@@ -249,27 +247,20 @@ impl Membership {
         self.cluster.stop();
     }
 
-    /// The ids of the clients of this machine and of all others, as JSON. At most `LISTED` of the others, and up to
-    /// `LIST_AGE` old.
+    /// The ids of the clients of this machine and of all others, as JSON. At most `LISTED` of the others, and some time old.
     pub(crate) async fn ids(&self, registry: &Registry) -> Arc<str> {
-        let fresh = |list: &Option<(Instant, Arc<str>)>| {
-            list.as_ref().filter(|(time, _)| time.elapsed() < LIST_AGE).map(|(_, text)| Arc::clone(text))
+        let make = async {
+            let mut ids = registry.ids();
+            let names = self.cluster.names(LISTED).await;
+            // So many ids take some time: other sockets of this thread are served meanwhile.
+            let listed = tokio::task::spawn_blocking(move || {
+                let own: HashSet<_> = ids.iter().cloned().collect();
+                ids.extend(names.into_iter().filter(|name| !own.contains(name)));
+                serde_json::Value::from(ids).to_string()
+            });
+            listed.await.unwrap_or_else(|_| "[]".to_owned()).into()
         };
-        let lock = || self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = fresh(&lock()) {
-            return text;
-        }
-        let mut ids = registry.ids();
-        let names = self.cluster.names(LISTED).await;
-        // So many ids take some time: other sockets of this thread are served meanwhile.
-        let listed = tokio::task::spawn_blocking(move || {
-            let own: HashSet<_> = ids.iter().cloned().collect();
-            ids.extend(names.into_iter().filter(|name| !own.contains(name)));
-            serde_json::Value::from(ids).to_string()
-        });
-        let text: Arc<str> = listed.await.unwrap_or_else(|_| "[]".to_owned()).into();
-        *lock() = Some((Instant::now(), Arc::clone(&text)));
-        text
+        self.listing.get(make).await
     }
 }
 
@@ -299,7 +290,7 @@ async fn claim_late(membership: &Membership, network: &Network, connection: Rc<C
     let Some(token) = network.service.registry.token(&connection.id, connection.owner) else { return };
     match membership.claim(&connection.id, &token).await {
         // If the client has left meanwhile, the claim ends with `connection`.
-        Claimed::Owned(claim) => *connection.claim.borrow_mut() = Some(claim),
+        Claimed::Owned(claim) => connection.take_claim(claim),
         Claimed::Taken => connection.end(State::Taken, "another client has the id"),
         Claimed::Local | Claimed::Refused(..) => {}
     }

@@ -1,6 +1,7 @@
 //! In place of `membership` in a server without the feature `cluster`: it is always alone.
 
 use crate::Failure;
+use crate::connection::Lost;
 use crate::counts::Refusal;
 use crate::network::{Network, Service};
 use crate::registry::Registry;
@@ -32,7 +33,7 @@ impl MembershipOptions {
 pub(crate) enum Claim {}
 
 impl Claim {
-    pub(crate) fn lose(&self, _number: u64) -> bool {
+    pub(crate) fn lost(&self) -> Option<Lost> {
         match *self {}
     }
 }

@@ -95,13 +95,9 @@ pub(crate) fn shown(id: &str) -> &str {
 pub(crate) enum Command {
     /// Close the socket of a client whose id belongs to another socket, and hand over the unwritten frames.
     Release(u64, oneshot::Sender<Rest>),
-    /// Close the socket of a client whose id another machine has: for another client, or for the same one.
+    /// Close the socket of a client if another machine has its id: for another client, or for the same one.
     #[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "of a cluster"))]
-    Lose {
-        connection: u64,
-        claim: u64,
-        is_taken: bool,
-    },
+    Lose(u64),
     /// Close all clients within this time, and report when no socket is left.
     Drain(Duration, mpsc::UnboundedSender<()>),
     Stop,
@@ -154,9 +150,7 @@ impl Thread {
             while let Some(command) = self.commands.recv().await {
                 match command {
                     Command::Release(connection, done) => network.release(connection, done),
-                    Command::Lose { connection, claim, is_taken } => {
-                        network.lose(connection, claim, is_taken);
-                    }
+                    Command::Lose(connection) => network.lose(connection),
                     Command::Drain(time, drained) => {
                         spawn_local(drain::run(Rc::clone(&network), time, drained));
                     }
@@ -277,17 +271,11 @@ impl Network {
         }
     }
 
-    /// Closes the socket of a client whose id this machine has lost. A later claim of the id is not lost.
-    fn lose(&self, token: u64, claim: u64, is_taken: bool) {
+    /// Closes the socket of a client whose id this machine has lost.
+    fn lose(&self, token: u64) {
         let connection = self.connections.borrow().get(token).cloned();
-        let is_lost = |one: &Rc<Connection>| one.claim.borrow().as_ref().is_some_and(|held| held.lose(claim));
-        if let Some(connection) = connection.filter(is_lost) {
-            if is_taken {
-                connection.end(State::Taken, "another client has the id, on another machine");
-            } else {
-                connection
-                    .end(State::Replaced, "replaced by a new socket of the same client, on another machine");
-            }
+        if let Some(connection) = connection {
+            connection.look_at_claim();
         }
     }
 
