@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"regexp"
@@ -23,9 +25,8 @@ const (
 	catchUp = time.Second
 	// lateClaims is the most claims at a time for such clients.
 	lateClaims = 32
-	// listed is the most ids in a list of the clients of all machines, and listAge how long such a list is used.
-	listed  = 100_000
-	listAge = time.Second
+	// listed is the most ids in a list of the clients of all machines.
+	listed = 100_000
 	// retryAfter is the seconds after which a client may come again to a server that cannot take it now.
 	retryAfter = "3"
 	// secretBytes is the least length of the secret.
@@ -98,15 +99,17 @@ type membership struct {
 	// asking is how many claims are under way. early are those that were lost before they are in claims.
 	asking int
 	early  map[*corelane.Claim]corelane.LostReason
-	// list is the last list of clients.
-	list     []string
-	listedAt time.Time
+	// claimed is how many claims have succeeded.
+	claimed uint64
+	// list is the last list of the names of all machines.
+	list listing
 }
 
 // claim is a claim of an id for this machine. The log tells of every change.
 type claim struct {
 	membership *membership
 	inner      *corelane.Claim
+	number     uint64
 	// owner and lost are under the lock of the membership. lost is 0 while the id belongs to this machine.
 	owner *conn
 	lost  corelane.LostReason
@@ -158,7 +161,7 @@ func (m *membership) watch(ctx context.Context) {
 		claim.lost = lost.Reason
 		owner := claim.owner
 		m.lock.Unlock()
-		slog.Debug("id lost", "id", lost.Claim.Name())
+		claim.says("id lost")
 		owner.losesID(claim)
 	}
 }
@@ -182,10 +185,23 @@ func (c *claim) release() {
 	delete(c.membership.claims, c.inner)
 	lost := c.lost
 	c.membership.lock.Unlock()
-	c.inner.Release()
 	if lost == 0 {
-		slog.Debug("id released", "id", c.inner.Name())
+		c.says("id released") // before another machine can say that it has claimed it
 	}
+	c.inner.Release()
+}
+
+// says logs what has happened to the claim.
+func (c *claim) says(what string, more ...any) {
+	slog.Debug(what, append([]any{"id", c.inner.Name(), "claim", c.number}, more...)...)
+}
+
+// mark is a mark of a client's token for the log, the same in all servers: FNV-1a of 32 bits, folded to 16. It tells two clients
+// apart, and too little of the token to guess it.
+func mark(token string) string {
+	hash := fnv.New32a()
+	hash.Write([]byte(token))
+	return fmt.Sprintf("%04x", hash.Sum32()>>16^hash.Sum32()&0xffff)
 }
 
 // moves makes the claim that of another connection. False: there is none, or it is lost, and then over.
@@ -214,11 +230,12 @@ func (m *membership) claim(ctx context.Context, id, token string, owner *conn) (
 	defer m.lock.Unlock()
 	var claimed *claim
 	if err == nil {
-		claimed = &claim{membership: m, inner: inner, owner: owner, lost: m.early[inner]}
+		m.claimed++
+		claimed = &claim{membership: m, inner: inner, number: m.claimed, owner: owner, lost: m.early[inner]}
 		m.claims[inner] = claimed
-		slog.Debug("id claimed", "id", id)
+		claimed.says("id claimed", "token", mark(token))
 		if claimed.lost != 0 {
-			slog.Debug("id lost", "id", id)
+			claimed.says("id lost")
 		}
 	}
 	if m.asking--; m.asking == 0 {
@@ -335,7 +352,7 @@ func (c *conn) claimLate() {
 	c.losesID(held) // it may have been lost before the connection had it
 }
 
-// ids returns the ids of the clients of this machine, oldest first, and then of all others, up to listAge old.
+// ids returns the ids of the clients of this machine, oldest first, and then of all others, which are some time old.
 func (s *server) ids() []string {
 	ids, m := s.registry.ids(), s.membership
 	if m == nil {
@@ -345,18 +362,7 @@ func (s *server) ids() []string {
 	for _, id := range ids {
 		own[id] = struct{}{}
 	}
-	m.lock.Lock()
-	names, isFresh := m.list, time.Since(m.listedAt) < listAge
-	m.lock.Unlock()
-	if !isFresh {
-		if fresh, err := m.inner.Names(s.running, listed); err == nil {
-			names = fresh
-			m.lock.Lock()
-			m.list, m.listedAt = fresh, time.Now()
-			m.lock.Unlock()
-		}
-	}
-	for _, name := range names {
+	for _, name := range m.list.get(func() ([]string, error) { return m.inner.Names(s.running, listed) }) {
 		if _, isOwn := own[name]; !isOwn {
 			ids = append(ids, name)
 		}
