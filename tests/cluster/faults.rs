@@ -137,12 +137,30 @@ fn a_machine_without_nats_fences_itself_and_comes_back_with_its_names() {
     // Local routing goes on.
     a.offer("ann", "al", 1);
     assert_eq!(a.get(1), [offer("ann", "al", 1)]);
+    wait_for("b is fenced", || b.cluster.status().state == "fenced");
+    // Until both leases have ended, which last 20 s.
+    std::thread::sleep(Duration::from_secs(7));
     nats.run();
+    // Another client gets none of their names, whoever is back first.
+    let rival =
+        |at: &Machine, name| at.cluster.claim_blocking(name, "other", Duration::from_secs(5)).map(drop);
+    let is_back = |machine: &Machine| {
+        let status = machine.cluster.status();
+        status.state == "joined" && status.names_known == 3 && status.links.iter().any(|link| link.up)
+    };
+    wait_for("both are back", || {
+        for (at, name) in [(&b, "ann"), (&a, "ben"), (&b, "al")] {
+            assert_ne!(rival(at, name), Ok(()), "{name}");
+        }
+        is_back(&a) && is_back(&b)
+    });
+    for (at, name) in [(&b, "ann"), (&a, "ben"), (&b, "al")] {
+        assert_eq!(rival(at, name), Err(ClaimError::Taken), "{name}");
+    }
     a.join(1);
     b.join(1);
     assert_ne!(a.cluster.status().incarnation, before);
     assert!(a.cluster.status().fenced_ms > 0 && a.cluster.status().fences == 1);
-    wait_for("the names are back", || b.cluster.status().names_known == 3);
     b.offer("ben", "ann", 2);
     b.port.wait(Duration::from_millis(1));
     assert_eq!(a.get(1), [offer("ben", "ann", 2)]);

@@ -151,9 +151,18 @@ impl Machine {
             if all.in_flight == 0 && all.held == 0 {
                 assert_eq!(all.submitted, all.refused + all.accepted, "{all:?}");
                 assert_eq!(all.accepted, all.ok + all.failed + all.expired + all.taken_over, "{all:?}");
+                self.links_add_up();
                 return all;
             }
             assert!(Instant::now() < end, "{all:?}");
+        }
+    }
+
+    /// Each message over each link has an end, or is in flight.
+    fn links_add_up(&self) {
+        for link in self.cluster.status().links {
+            let ended = link.delivered + link.gone + link.lost + link.rejected;
+            assert_eq!(link.sent, ended + link.in_flight as u64, "{link:?}");
         }
     }
 }

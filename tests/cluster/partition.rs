@@ -171,10 +171,6 @@ fn a_server_that_is_cut_off_fences_its_machine() {
     assert!(machines.iter().all(|machine| machine.lost.try_recv().is_err()));
     for machine in &mut machines {
         machine.settled();
-        for link in machine.cluster.status().links {
-            let ended = link.delivered + link.gone + link.lost + link.rejected;
-            assert_eq!(link.sent, ended + link.in_flight as u64, "{link:?}");
-        }
     }
 }
 
