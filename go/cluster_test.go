@@ -123,6 +123,31 @@ func (m testMachine) message(t *testing.T, ctx context.Context) string {
 	return ""
 }
 
+// hears says something until a message with this text arrives. A machine tells the others of its rooms' members within a tenth of a
+// second, and nothing waits for that.
+func (m testMachine) hears(t *testing.T, ctx context.Context, text string, say func() error) {
+	t.Helper()
+	saying, stop := context.WithCancel(ctx)
+	said := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && saying.Err() == nil {
+			err = say()
+			select {
+			case <-saying.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+		said <- err
+	}()
+	for !strings.Contains(m.message(t, ctx), text) {
+	}
+	stop()
+	if err := <-said; err != nil {
+		t.Errorf("%s: %v", text, err)
+	}
+}
+
 func TestTwoRoutersAreOneCluster(t *testing.T) {
 	url := startNATS(t)
 	a, b := joinTestCluster(t, url, "a"), joinTestCluster(t, url, "b")
@@ -175,6 +200,28 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 	}
 	if got, want := a.message(t, ctx), `"from":"ben"`; !bytes.Contains([]byte(got), []byte(want)) {
 		t.Errorf("%s has no %s", got, want)
+	}
+
+	// A room has members on both machines: messages of a client, and of the program.
+	annsLobby, err := ann.Join("lobby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ben.Join("lobby"); err != nil {
+		t.Fatal(err)
+	}
+	b.hears(t, ctx, `"from":"ann","type":"broadcast"`, func() error {
+		return ann.Submit([]byte(`{"type":"broadcast","room":"lobby","text":"hello"}`), SubmitOptions{})
+	})
+	b.hears(t, ctx, `{"from":"the program"}`, func() error { return annsLobby.Send([]byte(`{"from":"the program"}`), SendOptions{}) })
+	a.hears(t, ctx, `"from":"ben","type":"broadcast"`, func() error {
+		return ben.Submit([]byte(`{"type":"broadcast","room":"lobby","text":"hello"}`), SubmitOptions{})
+	})
+	for _, one := range []testMachine{a, b} {
+		one.await(t, "figures that add up", func(s ClusterStatus) bool {
+			link := s.Links[0]
+			return link.InFlight == 0 && link.Sent >= 2 && link.Sent == link.Delivered+link.Gone+link.Lost+link.Rejected
+		})
 	}
 
 	// Another client does not get the name; the same one does, and the loser is told.

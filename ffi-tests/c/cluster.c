@@ -144,6 +144,53 @@ static void is_quiet(corelane_cluster cluster) {
   IS(corelane_cluster_wait(cluster, SECOND / 100), 0);
 }
 
+static uint64_t number_after(const char *text, const char *name) {
+  const char *at = strstr(text, name);
+  NEED(at != NULL);
+  return strtoull(at + strlen(name), NULL, 10);
+}
+
+/* Each message that was sent over the only link has an end, once all are quiet. */
+static void link_adds_up(corelane_cluster cluster) {
+  int turn, is_still = 0;
+  for (turn = 0; turn < 1000 && !is_still; turn++) {
+    corelane_text text = CORELANE_TEXT_INIT;
+    const char *link;
+    NEED(corelane_cluster_status(cluster, &text) == CORELANE_OK);
+    link = strstr(text.data, "\"links\":[");
+    NEED(link != NULL);
+    is_still = number_after(link, "\"in_flight\":") == 0 && number_after(link, "\"sent\":") > 1;
+    if (is_still)
+      CHECK(number_after(link, "\"sent\":") == number_after(link, "\"delivered\":") + number_after(link, "\"gone\":") +
+                                                   number_after(link, "\"lost\":") + number_after(link, "\"rejected\":"));
+    IS(corelane_text_free(&text), CORELANE_OK);
+    if (!is_still) usleep(20000);
+  }
+  CHECK(is_still);
+}
+
+/* Says something in a room until the port of another machine has got it. A machine tells the others of its rooms' members within a
+ * tenth of a second, and nothing waits for that. `room` is 0: the client says it. */
+static void is_heard(corelane_port from, corelane_client client, corelane_room room, loop *to, const char *message, const char *part) {
+  const corelane_message_type plain = {0};
+  const corelane_event *event = NULL;
+  int turn, is_there = 0;
+  for (turn = 0; turn < 400 && !is_there; turn++) {
+    if (room.value != 0)
+      IS(corelane_port_send_to_room(from, room, BYTES(message), plain, 0), CORELANE_OK);
+    else
+      IS(submit(from, client, message, 0), CORELANE_OK);
+    IS(corelane_port_publish(from), CORELANE_OK);
+    while (!is_there && (event = next_within(to, 50)) != NULL) {
+      if (event->kind != CORELANE_EVENT_MESSAGE) continue;
+      is_there = memmem(event->bytes, event->length, part, strlen(part)) != NULL;
+      IS(corelane_port_acknowledge(to->port, event->client, 1, (uint32_t)event->length), CORELANE_OK);
+    }
+  }
+  if (!is_there) fprintf(stderr, "nobody has got %s\n", message);
+  CHECK(is_there);
+}
+
 /* Messages go to a name on the other machine, and back. The same client takes its name over. */
 static void two_machines(void) {
   const corelane_router here = start(CONFIG), there = start(CONFIG);
@@ -152,6 +199,8 @@ static void two_machines(void) {
   corelane_cluster_event event;
   corelane_claim ann, ben, none = {7}, again;
   corelane_client ann_client, ben_client;
+  corelane_room lobby = {0}, far_lobby;
+  const corelane_room nowhere = {0};
   const corelane_event *message;
   corelane_text text = CORELANE_TEXT_INIT;
   int32_t status;
@@ -188,6 +237,15 @@ static void two_machines(void) {
   message = await_kind(&near, CORELANE_EVENT_MESSAGE);
   CHECK(message->token == 1 && memmem(message->bytes, message->length, "\"from\":\"ben\"", 12) != NULL);
   IS(corelane_port_acknowledge(near.port, ann_client, 1, (uint32_t)message->length), CORELANE_OK);
+
+  /* A room with members on both machines: messages of clients, and of the host. */
+  IS(corelane_port_join(near.port, ann_client, TEXT("lobby"), &lobby, NULL), CORELANE_OK);
+  IS(corelane_port_join(far.port, ben_client, TEXT("lobby"), &far_lobby, NULL), CORELANE_OK);
+  is_heard(near.port, ann_client, nowhere, &far, "{\"type\":\"broadcast\",\"room\":\"lobby\",\"text\":1}", "\"from\":\"ann\"");
+  is_heard(far.port, ben_client, nowhere, &near, "{\"type\":\"broadcast\",\"room\":\"lobby\",\"text\":2}", "\"from\":\"ben\"");
+  is_heard(near.port, ann_client, lobby, &far, "{\"from\":\"the host\"}", "the host");
+  link_adds_up(a);
+  link_adds_up(b);
 
   /* Another client does not get the name; the same one does. */
   IS(claim_it(b, "ann", "another token", 3, &none), CORELANE_EXISTS);
