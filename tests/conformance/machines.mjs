@@ -6,26 +6,34 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually, get, show, startOne } from "./harness.mjs";
 
-/** How long after a claim elsewhere a machine may take to give up an id to a take-over. */
+/** How long a machine may take to give up an id that the same client has taken to another one, by its token. */
 const TAKE_OVER = 2_000;
-/** How long a machine that was cut off may take, once it is back, to give up an id that another one got meanwhile. */
-const RETURN = 15_000;
+/**
+ * For so long at least nobody else gets an id of a machine that is killed or paused: a lease lasts 20 s, its last renewal was up to
+ * 5 s before, and 3 s are for a computer that is busy.
+ */
+const LEASED = 12_000;
 /** The time between two round trips of a pair of clients, in milliseconds. */
 const PACE = 20;
+/** So many round trips tell how long one takes when all is well. */
+const CALM = 100;
+/** What a round trip may take while something is wrong elsewhere: so many times what it took before, or so many milliseconds. */
+const MORE = 20;
+const FLOOR = 250;
+const TAKEN = { type: "ID-TAKEN", payload: { msg: "ID is taken" } };
 
 /** The machines of a test, and what happened to them. */
 export class Machines {
   #t;
   #options;
-  /** Times at which a machine could not know what others do: `{ name, from, to }`. */
-  #away = [];
 
   constructor(t, nats, options) {
     this.#t = t;
     this.#options = { cluster: nats.urls, cluster_name: randomUUID(), drain_seconds: 2, ...options };
     this.nats = nats;
     this.all = new Map();
-    this.events = [];
+    /** Each process that was started: its log, and when it could not act or not know what others do (`{ from, to, isStopped }`). */
+    this.processes = [];
     this.names = [];
   }
 
@@ -38,8 +46,9 @@ export class Machines {
     const own = { machine: name, log: "debug", log_format: "json", ...this.#options, ...options };
     // Started again, a machine is of its old kind.
     const server = await startOne(this.#t, own, { lines, ports, kind: this.names.indexOf(name) });
-    this.events.push({ name, lines });
-    this.all.set(name, Object.assign(server, { machine: name }));
+    const log = { name, lines, away: [] };
+    this.processes.push(log);
+    this.all.set(name, Object.assign(server, { machine: name, process: log }));
     return server;
   }
 
@@ -49,76 +58,61 @@ export class Machines {
   }
 
   pause(name) {
+    this.#leaves([name], true);
     process.kill(this.all.get(name).pid, "SIGSTOP");
-    this.#away.push({ name, from: Date.now(), to: Infinity });
   }
 
+  /** Lets a machine go on. It is away until `isBack`, when it has told its clients what it has lost. */
   resume(name) {
     process.kill(this.all.get(name).pid, "SIGCONT");
-    this.#away.find((one) => one.name === name && one.to === Infinity).to = Date.now();
+  }
+
+  isBack(name) {
+    this.all.get(name).process.away.at(-1).to = Date.now();
   }
 
   async kill(name) {
-    this.#away.push({ name, from: Date.now(), to: Infinity });
+    this.#leaves([name], true);
     await this.all.get(name).kill();
   }
 
   /** From now on no machine can know what others do; the function ends that. */
   cutOff() {
-    const entries = [...this.all.keys()].map((name) => ({ name, from: Date.now(), to: Infinity }));
-    this.#away.push(...entries);
-    return () => entries.forEach((one) => (one.to = Date.now()));
+    const away = this.#leaves([...this.all.keys()], false);
+    return () => away.forEach((one) => (one.to = Date.now()));
   }
 
-  /** What all machines say about ids, by time: `{ time, machine, id, what }`. */
-  history() {
-    const parse = ({ name, lines }) =>
-      lines.flatMap((line) => {
-        const match = /"message":"id (claimed|released|lost)"/.exec(line);
-        if (!match) return [];
-        const { timestamp, id } = JSON.parse(line);
-        return [{ time: Date.parse(timestamp), machine: name, id, what: match[1] }];
-      });
-    return this.events.flatMap(parse).sort((one, other) => one.time - other.time);
+  #leaves(names, isStopped) {
+    return names.map((name) => {
+      const away = { from: Date.now(), to: Infinity, isStopped };
+      this.all.get(name).process.away.push(away);
+      return away;
+    });
   }
 
-  /** Asserts that every id had at most one owner at any instant. A machine that does not know of a newer claim must give
-   * the id up soon after it can. Returns the number of claims. */
+  /** Asserts that every id had at most one owner at any instant. Returns the number of claims. */
   assertSingleOwners() {
-    const history = this.history();
-    let claims = 0;
-    for (const [at, event] of history.entries()) {
-      if (event.what !== "claimed") continue;
-      claims += 1;
-      const before = history.slice(0, at).filter((one) => one.id === event.id && one.machine !== event.machine);
-      const last = new Map(before.map((one) => [one.machine, one]));
-      for (const held of [...last.values()].filter((one) => one.what === "claimed")) {
-        const end = history.slice(at).find((one) => one.id === event.id && one.machine === held.machine);
-        const away = this.#away.find(({ name, from, to }) => name === held.machine && from <= event.time && event.time <= to);
-        if (away?.to === Infinity) continue; // it was killed
-        const limit = away ? away.to + RETURN : event.time + TAKE_OVER;
-        const what = `${event.id}: ${held.machine} (since ${held.time}) and ${event.machine} (since ${event.time})`;
-        assert.ok(end && end.what !== "claimed" && end.time <= limit, `two owners of ${what}`);
-      }
-    }
-    return claims;
+    return assertSingleOwners(this.processes);
   }
 
-  /** Asserts that every machine that runs accounts for each of its messages and deliveries, once all are quiet. */
+  /** Asserts that every machine that runs accounts for each of its messages and deliveries, and for each message of its links, once
+   * all are quiet. */
   async assertFiguresAddUp() {
     for (const server of this.running()) {
-      let figures;
+      let figures, links;
       const addUp = async () => {
         figures = (await show(server, "/api/stats")).routing.accounting;
         const { accepted, ok, failed, expired, taken_over, in_flight } = figures;
         assert.equal(accepted, ok + failed + expired + taken_over + in_flight, `${server.machine}: messages`);
         const { deliveries, consumed, undeliverable, queued } = figures;
         assert.equal(deliveries, consumed + undeliverable + queued, `${server.machine}: deliveries`);
-        return in_flight === 0 && queued === 0;
+        ({ links } = await show(server, "/api/cluster"));
+        return in_flight === 0 && queued === 0 && links.every((link) => link.in_flight === 0);
       };
       await eventually(`${server.machine} to be quiet`, addUp).catch((error) => {
-        assert.fail(`${error.message}: ${JSON.stringify(figures)}`);
+        assert.fail(`${error.message}: ${JSON.stringify(figures)} ${JSON.stringify(links)}`);
       });
+      for (const link of links) assertLinkAddsUp(link, server.machine);
     }
   }
 
@@ -138,20 +132,113 @@ export class Machines {
   }
 
   running() {
-    const isHere = ({ machine }) => !this.#away.some(({ name, to }) => name === machine && to === Infinity);
-    return [...this.all.values()].filter(isHere);
+    return [...this.all.values()].filter(({ process }) => !process.away.some(({ to }) => to === Infinity));
   }
 }
 
+/** Asserts that each message that was sent over a link has an end, or is in flight. */
+export function assertLinkAddsUp(link, machine) {
+  const { sent, delivered, gone, lost, rejected, in_flight } = link;
+  assert.ok([sent, delivered, gone, lost, rejected, in_flight].every(Number.isInteger), JSON.stringify(link));
+  const ended = delivered + gone + lost + rejected;
+  assert.equal(sent, ended + in_flight, `${machine}: messages of the link to ${link.machine}: ${JSON.stringify(link)}`);
+}
+
+/** When a line was logged, in milliseconds, with its microseconds. */
+function timeOf(timestamp) {
+  const [, seconds, micros] = /^(.*)\.(\d{6})Z$/.exec(timestamp);
+  return Date.parse(`${seconds}Z`) + Number(micros) / 1_000;
+}
+
+/** The claims that the logs tell of: `{ id, token, machine, away, start, end }`, by their start. `token` is a mark of the token. */
+function claimsOf(processes) {
+  const all = [];
+  for (const { name, lines, away } of processes) {
+    const held = new Map();
+    for (const line of lines) {
+      assert.doesNotMatch(line, /"message":"log lines were dropped"/, `the log of ${name} does not tell all`);
+      const match = /"message":"id (claimed|released|lost)"/.exec(line);
+      if (!match) continue;
+      const { timestamp, id, claim, token } = JSON.parse(line);
+      const time = timeOf(timestamp);
+      const number = String(claim);
+      if (match[1] === "claimed") {
+        assert.ok(/^[0-9a-f]{4}$/.test(token) && held.get(number)?.end !== Infinity, line);
+        held.set(number, { id, token, machine: name, away, start: time, end: Infinity });
+        all.push(held.get(number));
+      } else {
+        assert.equal(held.get(number)?.end, Infinity, `${name} has no such claim: ${line}`);
+        held.get(number).end = time;
+      }
+    }
+  }
+  return all.sort((one, other) => one.start - other.start);
+}
+
 /**
- * Two clients of one machine that send to each other all the time, to notice what others do to them. `stop()` asserts
- * that nothing was lost, late beyond `limit` or out of order, and returns what was measured.
+ * Asserts that every id had at most one owner at any instant. A machine logs a release before it happens, and a claim after it has
+ * succeeded; so two claims whose times overlap did overlap. Only this is allowed:
+ *
+ * - The same client has come back, by its token. The machine that had the id gives it up within `TAKE_OVER`; one that was away, so
+ *   long after it is back.
+ * - Another client gets the id of a machine that is killed or paused, `LEASED` after that at the earliest. Such a machine cannot close
+ *   its client before it runs again; it has done so when it is back.
+ *
+ * A machine that was cut off from NATS loses no id to another client. Returns the number of claims.
  */
-export async function startChatter(server, name) {
-  const [one, other] = [await server.join(`${name} one`), await server.join(`${name} other`)];
+export function assertSingleOwners(processes) {
+  const claims = claimsOf(processes);
+  const lasting = new Map();
+  for (const next of claims) {
+    const before = (lasting.get(next.id) ?? []).filter(({ end }) => end > next.start);
+    for (const held of before) {
+      const away = held.away.find(({ from, to }) => from <= next.start && next.start <= to);
+      const isSame = held.token === next.token;
+      const isFree = isSame || (away?.isStopped && next.start >= away.from + LEASED);
+      const limit = Math.max(next.start, away?.to ?? 0) + (isSame ? TAKE_OVER : 0);
+      if (isFree && (held.end <= limit || away?.to === Infinity)) continue;
+      const all = claims.filter(({ id }) => id === next.id);
+      const what = all.map(({ machine, token, start, end }) => `${machine} with token ${token} from ${start} to ${end}`);
+      assert.fail(`two owners of ${next.id}, ${isSame ? "the same client" : "two clients"}: ${held.machine} and ${next.machine}\n${what.join("\n")}`);
+    }
+    lasting.set(next.id, [...before, next]);
+  }
+  return claims.length;
+}
+
+/**
+ * Two clients on each of these machines that send to each other all the time, to notice what others do to them. Waits until it is
+ * known how long a round trip takes before anything happens. `stop()` asserts that no message was lost or out of order, and that the
+ * round trips since then took no longer than `MORE` and `FLOOR` allow; it returns what was measured.
+ */
+export async function startChatter(...servers) {
+  const pairs = await Promise.all(servers.map(startPair));
+  await eventually("the clients to talk", () => pairs.every((pair) => pair.took.length >= CALM));
+  const before = pairs.map((pair) => pair.took.splice(0));
+  return {
+    async stop() {
+      const measured = [];
+      for (const [index, pair] of pairs.entries()) {
+        await pair.stop();
+        const [calm, after] = [before[index], pair.took].map((took) => quantile(took, 0.99));
+        assert.ok(after <= Math.max(MORE * calm, FLOOR), `local clients of ${pair.machine}: ${after} ms, before ${calm} ms (p99)`);
+        measured.push(`${pair.machine}: ${pair.took.length} round trips, p99 ${after.toFixed(1)} ms, before ${calm.toFixed(1)} ms`);
+      }
+      return measured.join("; ");
+    },
+  };
+}
+
+function quantile(took, q) {
+  return took.toSorted((a, b) => a - b)[Math.floor(q * (took.length - 1))];
+}
+
+async function startPair(server) {
+  const [one, other] = await Promise.all(["one", "other"].map((name) => server.join(`${server.machine} ${name}`)));
   const took = [];
   let over = false;
   const running = (async () => {
+    // A message that is lost ends this: the next one is waited for, and another number comes, or none.
     for (let number = 0; !over; number += 1) {
       const start = performance.now();
       one.send({ type: "OFFER", dst: other.id, payload: number });
@@ -163,16 +250,48 @@ export async function startChatter(server, name) {
     }
   })();
   running.catch(() => {});
+  const stop = () => {
+    over = true;
+    return running;
+  };
+  return { machine: server.machine, took, stop };
+}
+
+/**
+ * Other clients that want the ids of these (`[socket, machine]`) on all other machines, all the time. None may get one: an answer is
+ * ID-TAKEN, or a refusal. `stop()` waits until each was told ID-TAKEN by each machine once more, and returns the numbers of answers.
+ */
+export function startRivals(t, machines, holders) {
+  const wanted = holders.flatMap(([{ id }, owner]) =>
+    [...machines.all.values()].filter((server) => server !== owner).map((server) => ({ id, server, taken: 0 })),
+  );
+  let [refused, over] = [0, false];
+  t.after(() => (over = true));
+  const running = Promise.all(
+    wanted.map(async (rival) => {
+      for (; !over; await sleep(50)) {
+        const socket = await rival.server.attempt(rival.id).catch(() => null);
+        const greeting = await socket?.next().catch(() => null);
+        socket?.ws.terminate();
+        if (greeting) {
+          assert.deepEqual(greeting, TAKEN, `another client wants ${rival.id} on ${rival.server.machine}`);
+          rival.taken += 1;
+        } else {
+          refused += 1;
+        }
+      }
+    }),
+  );
+  running.catch(() => {});
   return {
-    /** The quantile of the round trips since the start, in milliseconds. */
-    quantile: (q) => took.toSorted((a, b) => a - b)[Math.floor(q * (took.length - 1))],
-    count: () => took.length,
-    async stop(limit = 1_000) {
+    async stop() {
+      const before = wanted.map(({ taken }) => taken);
+      const isTold = () => wanted.every(({ taken }, index) => taken > before[index]);
+      await Promise.race([running, eventually("ID-TAKEN on every machine", isTold)]);
       over = true;
       await running;
-      const most = Math.max(...took);
-      assert.ok(most < limit, `a local round trip took ${most} ms`);
-      return { count: took.length, p50: this.quantile(0.5), p99: this.quantile(0.99), most };
+      const taken = wanted.reduce((sum, one) => sum + one.taken, 0);
+      return `${taken} rivals were told ID-TAKEN, ${refused} refused`;
     },
   };
 }
