@@ -156,7 +156,7 @@ fn the_last_messages_before_a_stop_are_sent_and_acknowledged() {
         a.connect("ann");
         wait_for("ben is known", || {
             a.offer("ann", "ben", 1000);
-            a.get(0);
+            a.port.wait(Duration::from_millis(1));
             b.events().contains(&offer("ann", "ben", 1000))
         });
         a.settled();
@@ -164,6 +164,7 @@ fn the_last_messages_before_a_stop_are_sent_and_acknowledged() {
         let before = a.accounting();
         (0..20).for_each(|number| a.offer("ann", "ben", number));
         wait_for("the worker has them", || {
+            a.port.wait(Duration::from_millis(1));
             let all = a.accounting();
             all.held + all.ok - before.ok == 20
         });
