@@ -31,7 +31,8 @@
 //! | `wire`, `link` | frames, and the two ends of a link |
 //! | `lease`, `names`, `directory` | the machine's lease and fence, the names it owns, and what the bucket says of all |
 //! | `asks`, `owner` | the names that had no room in the directory and are asked for; what the bucket has of a name |
-//! | `name_map` | a map of names that is read piece by piece |
+//! | `name_map`, `lists` | a map of names that is read piece by piece; lists of all names for the host |
+//! | `rooms` | which rooms' keys are to be written |
 //! | `keys`, `nats` | subjects, keys and values; the connection |
 //! | `peer`, `links`, `tickets`, `driver` | a link with the router's side; all links; the messages that the router has; the thread |
 
@@ -40,10 +41,13 @@
 pub mod asks;
 pub mod directory;
 mod driver;
-mod keys;
+#[doc(hidden)]
+pub mod keys;
 pub mod lease;
 pub mod link;
 pub mod links;
+#[doc(hidden)]
+pub mod lists;
 mod name_map;
 pub mod names;
 mod nats;
@@ -51,6 +55,8 @@ mod options;
 mod owner;
 #[doc(hidden)]
 pub mod peer;
+#[doc(hidden)]
+pub mod rooms;
 pub mod seam;
 mod tickets;
 pub mod wire;

@@ -519,6 +519,12 @@ impl Directory {
                 (self.reading, self.misses_rooms) = (None, true); // Too many: it is read again later.
             }
         }
+        // A lease is written before any room: the write was late, and nobody deletes its key.
+        let is_live = self.machines.contains_key(&incarnation) || incarnation == self.own;
+        if has_members && self.is_synced && !self.is_new && !is_live {
+            self.dead_rooms.push((room.into(), incarnation));
+            return true;
+        }
         let has_changed = if has_members {
             self.rooms.entry(room.into()).or_default().insert(incarnation)
         } else {

@@ -5,16 +5,12 @@
 //! |---|---|
 //! | this one | the loop, and what time, the router and other machines make due |
 //! | `commands` | what the host asks for |
-//! | `lists` | lists of all names for the host |
 //! | `news` | what NATS tells |
-//! | `rooms` | which rooms' keys are to be written |
 //! | `figures` | what the host and the monitor are shown |
 
 mod commands;
 mod figures;
-mod lists;
 mod news;
-mod rooms;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,17 +25,17 @@ use super::lease::{self, Lease};
 use super::link::Moment;
 use super::link::sender::Due;
 use super::links::{Links, Refused};
+use super::lists::Lists;
 use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
 use super::peer::Peer;
+use super::rooms::Rooms;
 use super::wire::{self, Kind};
 use crate::metrics::ClusterStatus;
 use crate::router::{FromWorker, Gateway};
 use crate::sync::os::{register, since_boot};
 pub use commands::{Command, Reply};
-use lists::Lists;
-use rooms::Rooms;
 
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(20);
@@ -488,18 +484,21 @@ impl<H: Host> Driver<H> {
         !can_wait || (is_settled && !has_more && self.nats.has_sent_all())
     }
 
-    /// The end: what is acknowledged is sent, the lease is deleted.
+    /// The end: what is acknowledged is sent, then the lease is deleted.
     async fn end(mut self) {
         let now = since_boot();
-        let had_lease = self.lease.is_valid(now);
+        let had_lease = self.is_connected && self.lease.is_valid(now);
         self.carry_out(now);
-        self.send_frames(now);
+        if had_lease {
+            let frames = self.links.last_frames(self.incarnation, now);
+            self.nats.send_last(frames).await;
+        }
         for (_, reply) in self.waiting.drain() {
             reply(Err(ClaimError::Stopped));
         }
         let status = ClusterStatus { state: "stopped".into(), problem: None, ..self.status.clone() };
         self.host.status(status);
-        if self.is_connected && had_lease {
+        if had_lease {
             self.nats.end_lease(self.incarnation).await;
         }
         self.nats.close().await;

@@ -6,6 +6,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use super::directory::{Mac, MachineInfo, Owner};
+use crate::sync::mutant;
 
 /// What a key of the bucket is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,9 @@ impl Key {
 
 /// The key of a name.
 pub fn name_key(name: &str) -> String {
+    if mutant("cluster-name-raw") {
+        return format!("n.{name}");
+    }
     format!("n.{}", URL_SAFE_NO_PAD.encode(name))
 }
 
@@ -89,6 +93,7 @@ pub fn read_lease(value: &[u8]) -> Option<MachineInfo> {
 
 /// The subject of an incarnation's frames. Permissions can be given per cluster and per machine.
 pub fn subject(cluster: &str, machine: &str, incarnation: u64) -> String {
+    let incarnation = if mutant("cluster-subject-shared") { 0 } else { incarnation };
     format!("corelane.{cluster}.m.{machine}.{incarnation:016x}")
 }
 

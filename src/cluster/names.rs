@@ -233,6 +233,7 @@ pub struct Names {
     former: VecDeque<u64>,
     names: HashMap<Box<str>, Name>,
     claims: usize,
+    max_claims: usize,
     numbers: u64,
     /// The operations up to this number were asked before the watch began again.
     before_watch: u64,
@@ -260,6 +261,7 @@ impl Names {
             former: VecDeque::new(),
             names: HashMap::new(),
             claims: 0,
+            max_claims: MAX_CLAIMS,
             numbers: 0,
             before_watch: 0,
             watch: 1,
@@ -272,6 +274,12 @@ impl Names {
             retries: 0,
             gone: BTreeSet::new(),
         }
+    }
+
+    /// Has at most this many claims in flight, instead of [`MAX_CLAIMS`].
+    #[must_use]
+    pub fn with_max_claims(self, max_claims: usize) -> Self {
+        Self { max_claims, ..self }
     }
 
     /// How many names are owned or claimed.
@@ -371,7 +379,7 @@ impl Names {
 
     /// Claims a name for a client. The answer is told later.
     pub fn claim(&mut self, name: &str, claim: u64, mac: Mac, now: Moment, others: &impl Others) {
-        if self.claims >= MAX_CLAIMS {
+        if self.claims >= self.max_claims && !mutant("cluster-herd") {
             self.told.push(Told::Claimed(claim, Err(ClaimError::Busy)));
             return;
         }
@@ -666,7 +674,7 @@ impl Names {
                 self.releases.insert(name.into());
             }
             // Its result releases it.
-            State::Claiming | State::Reclaiming => known.is_dropped = true,
+            State::Claiming | State::Reclaiming => known.is_dropped = !mutant("cluster-dropped-kept"),
             State::Releasing => {}
         }
     }

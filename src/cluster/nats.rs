@@ -12,7 +12,7 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerError, Subscriber};
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::keys::{self, Key};
 use super::lease;
@@ -111,7 +111,16 @@ pub struct Nats {
     context: Context,
     bucket: String,
     news: mpsc::Sender<News>,
-    frames: mpsc::Sender<(String, Vec<u8>)>,
+    frames: mpsc::Sender<Queued>,
+}
+
+/// What is to be published, in order.
+#[derive(Debug)]
+enum Queued {
+    /// A frame, with its subject.
+    Frame(String, Vec<u8>),
+    /// Everything before was handed to the connection.
+    Mark(oneshot::Sender<()>),
 }
 
 impl Nats {
@@ -219,7 +228,20 @@ impl Nats {
 
     /// Sends a frame, or drops it if there is no room.
     pub fn send(&self, subject: &str, frame: Vec<u8>) {
-        let _ = self.frames.try_send((subject.to_owned(), frame));
+        let _ = self.frames.try_send(Queued::Frame(subject.to_owned(), frame));
+    }
+
+    /// Sends the last frames, behind all frames before. What is asked for afterwards, NATS gets after them.
+    pub async fn send_last(&self, frames: Vec<(String, Vec<u8>)>) {
+        let (mark, is_sent) = oneshot::channel();
+        let sent = async {
+            for (subject, frame) in frames {
+                self.frames.send(Queued::Frame(subject, frame)).await.ok()?;
+            }
+            self.frames.send(Queued::Mark(mark)).await.ok()?;
+            is_sent.await.ok()
+        };
+        let _ = tokio::time::timeout(OPERATION_TIMEOUT, sent).await;
     }
 
     /// Starts an operation on a name. Its result is news.
@@ -604,10 +626,15 @@ fn shortened(text: &str) -> &str {
 }
 
 /// Publishes frames, and waits where the driver must not.
-async fn publish(client: Client, mut queue: mpsc::Receiver<(String, Vec<u8>)>) {
-    while let Some((subject, frame)) = queue.recv().await {
-        if let Err(error) = client.publish(subject, frame.into()).await {
-            tracing::debug!("a frame was not sent: {error}");
+async fn publish(client: Client, mut queue: mpsc::Receiver<Queued>) {
+    while let Some(queued) = queue.recv().await {
+        match queued {
+            Queued::Frame(subject, frame) => {
+                if let Err(error) = client.publish(subject, frame.into()).await {
+                    tracing::debug!("a frame was not sent: {error}");
+                }
+            }
+            Queued::Mark(mark) => drop(mark.send(())),
         }
     }
 }

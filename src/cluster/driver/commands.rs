@@ -1,6 +1,6 @@
 //! What the host asks for.
 
-use super::lists::Listed;
+use crate::cluster::lists::Listed;
 use super::{Driver, Host};
 use crate::cluster::link::Moment;
 use crate::cluster::names::{ClaimError, Seen};

@@ -140,6 +140,9 @@ impl<H: Host> Driver<H> {
                 None => self.directory.lease_gone(incarnation, now),
             },
             Key::Room(room, incarnation) => {
+                if incarnation == self.incarnation {
+                    self.rooms.seen(&room, value.is_some());
+                }
                 if !self.directory.room(&room, incarnation, value.is_some()) {
                     self.refused(Refused::Room);
                 }

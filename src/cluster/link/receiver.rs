@@ -205,12 +205,13 @@ impl Receiver {
         }
         // Behind: what was counted as lost and reported comes after all, or the connection has changed the order.
         if position.first < self.expected && !mutant("cluster-late-frame") {
-            self.figures.stale += 1;
+            self.figures.stale += u64::from(!mutant("cluster-late-uncounted"));
             return Taken::Stale;
         }
         while self.expected < position.first {
-            self.figures.lost += 1;
-            self.results.push_back(Progress::Done(Err(Reject::Lost)));
+            self.figures.lost += u64::from(!mutant("cluster-gap-uncounted"));
+            let outcome = if mutant("cluster-gap-delivered") { Ok(()) } else { Err(Reject::Lost) };
+            self.results.push_back(Progress::Done(outcome));
             self.expected += 1;
         }
         for record in &frame.records {

@@ -75,7 +75,7 @@ impl WorkerContext<'_> {
                 Ok(payload) if is_room => {
                     self.state.room_send = Some((port, header.correlation));
                     // What has come from another machine is not sent on.
-                    let ids = (!is_from_elsewhere).then_some(ids);
+                    let ids = (!is_from_elsewhere || mutant("cluster-room-sent-on")).then_some(ids);
                     let outcome = self.send_to_room(&delivery, ids, RoomId(header.recipient), payload);
                     self.state.room_send = None;
                     outcome

@@ -1,7 +1,8 @@
 //! The rooms that have members here: which keys of the bucket are to be written. Without I/O and without a clock.
 
 use crate::clients::RoomChanges;
-use std::collections::HashMap;
+use crate::sync::mutant;
+use std::collections::BTreeMap;
 
 /// Keys that are written at the same time.
 const IN_FLIGHT: usize = 64;
@@ -10,7 +11,7 @@ const IN_FLIGHT: usize = 64;
 #[derive(Debug, Default)]
 pub struct Rooms {
     /// Whether a room has members here.
-    known: HashMap<String, bool>,
+    known: BTreeMap<String, bool>,
     to_write: Vec<String>,
     in_flight: usize,
 }
@@ -47,10 +48,20 @@ impl Rooms {
         Some((room, has_members))
     }
 
+    /// The watch tells of a key of this incarnation. Another machine may have deleted it, or a write that was given up has come
+    /// late.
+    pub fn seen(&mut self, room: &str, has_members: bool) {
+        if self.known.get(room).copied().unwrap_or(false) != has_members {
+            self.to_write.push(room.to_owned());
+        }
+    }
+
     /// A key was written, or not.
     pub fn done(&mut self, room: String, has_members: bool, is_done: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if !is_done || self.known.get(&room).copied().unwrap_or(false) != has_members {
+        if (!is_done || self.known.get(&room).copied().unwrap_or(false) != has_members)
+            && !mutant("cluster-room-untold")
+        {
             self.to_write.push(room);
         }
     }
@@ -80,6 +91,20 @@ mod tests {
         rooms.done("lobby".to_owned(), false, true);
         rooms.done("lobby".to_owned(), false, true);
         assert_eq!(rooms.next(), None);
+    }
+
+    #[test]
+    fn a_key_that_the_watch_tells_otherwise_is_written_again() {
+        let mut rooms = Rooms::default();
+        rooms.follow(changes(false, &[("lobby", true)]));
+        rooms.next();
+        rooms.done("lobby".to_owned(), true, true);
+        rooms.seen("lobby", true);
+        assert_eq!(rooms.next(), None);
+        rooms.seen("lobby", false);
+        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
+        rooms.seen("hall", true);
+        assert_eq!(rooms.next(), Some(("hall".to_owned(), false)));
     }
 
     #[test]
