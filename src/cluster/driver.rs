@@ -450,7 +450,7 @@ impl<H: Host> Driver<H> {
             self.nats.read_rooms(reading);
         }
         if self.is_connected && self.lease.is_valid(now) {
-            while let Some((room, has_members)) = self.rooms.next() {
+            while let Some((room, has_members)) = self.rooms.next_write() {
                 self.nats.room(room, self.incarnation, has_members);
             }
         }

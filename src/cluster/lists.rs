@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::directory::Directory;
-use super::name_map::PARTS;
+pub use super::name_map::PARTS;
 use crate::sync::mutant;
 
 /// So many names are looked at in one turn, and what the last part has beyond.

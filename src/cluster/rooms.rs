@@ -35,7 +35,7 @@ impl Rooms {
     }
 
     /// The next room whose key is to be written, or deleted if it has no members.
-    pub fn next(&mut self) -> Option<(String, bool)> {
+    pub fn next_write(&mut self) -> Option<(String, bool)> {
         if self.in_flight >= IN_FLIGHT {
             return None;
         }
@@ -79,32 +79,32 @@ mod tests {
     fn a_room_is_written_until_the_bucket_has_what_the_router_has() {
         let mut rooms = Rooms::default();
         rooms.follow(changes(false, &[("lobby", true)]));
-        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
-        assert_eq!(rooms.next(), None);
+        assert_eq!(rooms.next_write(), Some(("lobby".to_owned(), true)));
+        assert_eq!(rooms.next_write(), None);
         // It failed; and then the members left while it was being written.
         rooms.done("lobby".to_owned(), true, false);
-        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
+        assert_eq!(rooms.next_write(), Some(("lobby".to_owned(), true)));
         rooms.follow(changes(false, &[("lobby", false)]));
-        assert_eq!(rooms.next(), Some(("lobby".to_owned(), false)));
+        assert_eq!(rooms.next_write(), Some(("lobby".to_owned(), false)));
         rooms.done("lobby".to_owned(), true, true);
-        assert_eq!(rooms.next(), Some(("lobby".to_owned(), false)));
+        assert_eq!(rooms.next_write(), Some(("lobby".to_owned(), false)));
         rooms.done("lobby".to_owned(), false, true);
         rooms.done("lobby".to_owned(), false, true);
-        assert_eq!(rooms.next(), None);
+        assert_eq!(rooms.next_write(), None);
     }
 
     #[test]
     fn a_key_that_the_watch_tells_otherwise_is_written_again() {
         let mut rooms = Rooms::default();
         rooms.follow(changes(false, &[("lobby", true)]));
-        rooms.next();
+        rooms.next_write();
         rooms.done("lobby".to_owned(), true, true);
         rooms.seen("lobby", true);
-        assert_eq!(rooms.next(), None);
+        assert_eq!(rooms.next_write(), None);
         rooms.seen("lobby", false);
-        assert_eq!(rooms.next(), Some(("lobby".to_owned(), true)));
+        assert_eq!(rooms.next_write(), Some(("lobby".to_owned(), true)));
         rooms.seen("hall", true);
-        assert_eq!(rooms.next(), Some(("hall".to_owned(), false)));
+        assert_eq!(rooms.next_write(), Some(("hall".to_owned(), false)));
     }
 
     #[test]
@@ -112,10 +112,10 @@ mod tests {
         let mut rooms = Rooms::default();
         let many: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         rooms.follow(changes(false, &many.iter().map(|room| (room.as_str(), true)).collect::<Vec<_>>()));
-        let first: Vec<_> = std::iter::from_fn(|| rooms.next()).collect();
+        let first: Vec<_> = std::iter::from_fn(|| rooms.next_write()).collect();
         assert_eq!(first.len(), IN_FLIGHT);
         first.into_iter().for_each(|(room, has)| rooms.done(room, has, true));
-        assert_eq!(std::iter::from_fn(|| rooms.next()).count(), 100 - IN_FLIGHT);
+        assert_eq!(std::iter::from_fn(|| rooms.next_write()).count(), 100 - IN_FLIGHT);
         rooms.write_all();
         assert_eq!(rooms.to_write.len(), 100);
         rooms.follow(changes(true, &[("new", true)]));

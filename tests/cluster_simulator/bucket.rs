@@ -1,6 +1,7 @@
 //! The bucket of the cluster: compare-and-set at a leader, keys that expire, and a log that watches read in order.
 
 use corelane::cluster::directory::{MachineInfo, Owner};
+use corelane::cluster::keys::{self, Key};
 use corelane::cluster::lease::TTL;
 use corelane::cluster::names::{Action, Operation, Outcome};
 use std::collections::BTreeMap;
@@ -26,6 +27,16 @@ pub enum Ask {
     Sweep(Box<str>, Option<u64>),
     EndLease(u64),
     Room(String, u64, bool),
+    /// The key of a room at a machine that has ended.
+    SweepRoom(String, u64),
+}
+
+/// Rule 14: a key is a subject of NATS whatever the names are, and says the same again; so does a value.
+fn check_key(key: &Key) {
+    let text = key.text();
+    let is_plain = |token: &str| keys::is_label(token) || token.len() > 64;
+    assert!(text.split('.').all(is_plain) && !text.contains(['*', '>', ' ']), "{text} is no key");
+    assert_eq!(Key::read(&text).as_ref(), Some(key));
 }
 
 #[derive(Default)]
@@ -46,6 +57,8 @@ impl Bucket {
     }
 
     fn put(&mut self, name: &str, owner: Option<Owner>) -> u64 {
+        check_key(&Key::Name(name.to_owned()));
+        assert_eq!(owner, owner.and_then(|owner| keys::read_owner(keys::owner_value(&owner).as_bytes())));
         let revision = self.next();
         self.names.insert(name.into(), (owner, revision));
         self.log.push(Entry::Name(name.into(), revision, owner));
@@ -67,6 +80,21 @@ impl Bucket {
 
     pub fn has_lease(&self, incarnation: u64) -> bool {
         self.leases.contains_key(&incarnation)
+    }
+
+    /// What the lease of an incarnation says.
+    pub fn lease(&self, incarnation: u64) -> Option<&MachineInfo> {
+        self.leases.get(&incarnation).map(|lease| &lease.0)
+    }
+
+    /// The names with their owners.
+    pub fn owners(&self) -> impl Iterator<Item = (&str, Owner)> {
+        self.names.iter().filter_map(|(name, known)| Some((&**name, known.0?)))
+    }
+
+    /// The rooms with the incarnations that have members.
+    pub fn rooms(&self) -> impl Iterator<Item = &(String, u64)> {
+        self.rooms.keys()
     }
 
     pub fn owner(&self, name: &str) -> Option<Owner> {
@@ -99,6 +127,7 @@ impl Bucket {
                     return Outcome::Conflict;
                 }
                 let revision = self.next();
+                assert_eq!(keys::read_lease(keys::lease_value(info).as_bytes()).as_ref(), Some(info));
                 self.leases.insert(*incarnation, (info.clone(), revision, now + TTL));
                 self.log.push(Entry::Lease(*incarnation, revision, Some(info.clone())));
                 Outcome::Done(revision)
@@ -119,15 +148,20 @@ impl Bucket {
                 self.end_lease(*incarnation);
                 Outcome::Done(0)
             }
-            Ask::Room(room, incarnation, has) => {
-                let key = (room.clone(), *incarnation);
-                if if *has { self.rooms.insert(key, ()).is_none() } else { self.rooms.remove(&key).is_some() }
-                {
-                    self.log.push(Entry::Room(room.clone(), *incarnation, *has));
-                }
-                Outcome::Done(0)
-            }
+            Ask::Room(room, incarnation, has) => self.room(room, *incarnation, *has),
+            Ask::SweepRoom(room, incarnation) => self.room(room, *incarnation, false),
         }
+    }
+
+    fn room(&mut self, room: &str, incarnation: u64, has: bool) -> Outcome {
+        check_key(&Key::Room(room.to_owned(), incarnation));
+        let key = (room.to_owned(), incarnation);
+        let has_changed =
+            if has { self.rooms.insert(key, ()).is_none() } else { self.rooms.remove(&key).is_some() };
+        if has_changed {
+            self.log.push(Entry::Room(room.to_owned(), incarnation, has));
+        }
+        Outcome::Done(0)
     }
 
     /// Everything that a new watch is told.

@@ -11,10 +11,10 @@ use corelane::error::Loss;
 use corelane::router::{
     Action, Builder, Event, Gateway, GatewayOptions, Port, ProtocolRules, Router, SubmitOptions, Worker,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub const NAMES: [&str; 6] = ["ann", "bob", "cleo", "dora", "emil", "fay"];
+pub const NAMES: [&str; 6] = ["ann", "bob", "cleo", "dora", "emil", "fay *.>"];
 pub const ROOMS: [&str; 2] = ["red", "blue"];
 pub const PROTOCOL: &str = "cluster";
 
@@ -50,12 +50,14 @@ pub struct Client {
     /// It connects again under its claim.
     pub returns: bool,
     pub unacknowledged: Vec<u32>,
+    /// The rooms that it has joined.
+    pub rooms: BTreeSet<&'static str>,
 }
 
 impl Client {
     pub fn new(id: ClientId, name: &'static str, claim: u64, revision: u64) -> Self {
-        let (leaving, returns, unacknowledged) = (false, false, Vec::new());
-        Self { id, name, claim, revision, latest: revision, leaving, returns, unacknowledged }
+        let (leaving, returns, unacknowledged, rooms) = (false, false, Vec::new(), BTreeSet::new());
+        Self { id, name, claim, revision, latest: revision, leaving, returns, unacknowledged, rooms }
     }
 }
 

@@ -50,6 +50,12 @@ impl<F> Net<F> {
         self.last.retain(|pair, _| pair.0 != from);
     }
 
+    /// When the last frame of a machine arrives.
+    #[allow(dead_code, reason = "only `shipped` uses it")]
+    pub fn last_from(&self, from: u64) -> Duration {
+        self.last.iter().filter(|pair| pair.0.0 == from).map(|pair| *pair.1).max().unwrap_or_default()
+    }
+
     /// The next frame that has arrived.
     pub fn next(&mut self, now: Duration) -> Option<(u64, u64, F)> {
         let first = self.frames.first_entry()?;

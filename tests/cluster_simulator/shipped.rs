@@ -1,6 +1,10 @@
 //! Routers joined by the shipped machines of a cluster: links, leases, names, directories. What is simulated is NATS and
 //! the thread (`src/cluster/driver.rs`), which this file follows.
 
+mod drain;
+mod rooms;
+mod rules;
+
 use crate::Reached;
 use crate::bucket::{Ask, Bucket, Entry};
 use crate::core::{Client, Core, NAMES, PROTOCOL, ROOMS, Settings, Times};
@@ -10,13 +14,16 @@ use crate::random::Random;
 use corelane::clock::{Clock, ManualClock};
 use corelane::cluster::asks::AskFigures;
 use corelane::cluster::directory::{Change, Directory, Mac, MachineInfo, Owner};
+use corelane::cluster::keys;
 use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
 use corelane::cluster::links::{Links, Refused};
 use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, OPENING, Outcome, Seen, Told};
+use corelane::cluster::rooms::Rooms;
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
 use corelane::router::{FromWorker, GatewayOptions, Reject};
+use rules::Rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -24,7 +31,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 27] = [
+pub const SITUATIONS: [&str; 37] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -52,6 +59,16 @@ pub const SITUATIONS: [&str; 27] = [
     "asked, and evicted",
     "all names have room again",
     "all reach all",
+    "claim refused: busy",
+    "claim refused: draining",
+    "drained",
+    "its lease says that it drains",
+    "arrived in a room elsewhere",
+    "a room reaches all its members",
+    "a frame of a machine that has ended",
+    "a gap",
+    "a late frame",
+    "an older epoch",
 ];
 /// The largest payloads of the servers.
 const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
@@ -81,7 +98,13 @@ struct Node {
     max_payload: usize,
     /// The host connects no client before.
     opens_from: Duration,
-    rooms: BTreeMap<String, bool>,
+    rooms: Rooms,
+    /// The subject of its frames.
+    subject: String,
+    /// The incarnations whose end it was told of.
+    ended: BTreeSet<u64>,
+    /// It drains, and its host closes clients from then on.
+    drains_from: Option<Duration>,
 }
 
 pub struct Shipped {
@@ -92,7 +115,7 @@ pub struct Shipped {
     settings: Settings,
     nodes: Vec<Option<Node>>,
     bucket: Bucket,
-    frames: Net<Vec<u8>>,
+    frames: Net<(String, Vec<u8>)>,
     asks: Net<(u64, Ask)>,
     answers: Net<(u64, Outcome)>,
     /// Processes that NATS does not reach.
@@ -105,6 +128,7 @@ pub struct Shipped {
     /// Most messages go to one name, whose client comes and goes under its claim.
     is_focused: bool,
     answers_of: Answers,
+    rules: Rules,
     reached: Reached,
 }
 
@@ -118,6 +142,7 @@ impl Shipped {
         settings.gateway.names = [100, 100, 3, 2, 1, 0][random.below(6) as usize];
         let (lost, delay) = ([0, 0, 3][random.below(3) as usize], [1, 20, 400][random.below(3) as usize]);
         let (machines, is_focused) = (2 + random.below(2), random.chance(30));
+        let rules = Rules::new(&mut random);
         let mut world = Self {
             random,
             now: Duration::from_secs(1_000),
@@ -137,6 +162,7 @@ impl Shipped {
             ending: false,
             is_focused,
             answers_of: Answers::default(),
+            rules,
             reached: Reached::default(),
         };
         (0..machines as usize).for_each(|place| world.start(place));
@@ -199,6 +225,7 @@ impl Shipped {
             96 if self.random.chance(30) => self.pause(),
             96 => self.lose(),
             97 if self.random.chance(20) => self.die(),
+            97 if self.random.chance(5) => self.drain(),
             98 => {
                 if let Some(place) = self.nodes.iter().position(Option::is_none) {
                     self.start(place);
@@ -228,6 +255,7 @@ impl Shipped {
             }
         }
         self.carry();
+        self.stop_drained();
     }
 
     fn is_running(&self, place: usize) -> bool {
@@ -265,7 +293,7 @@ impl Shipped {
             core: Core::new(&self.settings, &self.clock, process),
             info: MachineInfo { machine: format!("m{place}"), is_draining: false },
             lease: Lease::new(now),
-            names: Names::new(incarnation),
+            names: Names::new(incarnation).with_max_claims(self.rules.max_claims),
             directory: Directory::new(incarnation, self.settings.gateway.names, 100),
             links: Links::new(MAX_PAYLOADS[0]),
             is_fenced: false,
@@ -278,7 +306,10 @@ impl Shipped {
             succeeded: BTreeSet::new(),
             max_payload: MAX_PAYLOADS[0],
             opens_from: now,
-            rooms: BTreeMap::new(),
+            rooms: Rooms::default(),
+            subject: keys::subject("sim", &format!("m{place}"), incarnation),
+            ended: BTreeSet::new(),
+            drains_from: None,
         });
         self.watch_again(place);
     }
@@ -363,6 +394,9 @@ impl Shipped {
         self.last_claim += 1;
         let claim = self.last_claim;
         let node = self.nodes[place].as_mut().unwrap();
+        if node.info.is_draining {
+            return self.refused(ClaimError::Draining);
+        }
         if node.is_fenced || !node.directory.is_synced() || !node.lease.is_valid(now) {
             let error = if node.is_fenced { ClaimError::Fenced } else { ClaimError::Unavailable };
             return self.refused(error);
@@ -378,6 +412,7 @@ impl Shipped {
             ClaimError::Taken => "claim refused: taken",
             ClaimError::Fenced => "claim refused: fenced",
             ClaimError::Busy => "claim refused: busy",
+            ClaimError::Draining => "claim refused: draining",
             _ => "claim refused: unavailable",
         });
     }
@@ -476,9 +511,15 @@ impl Shipped {
     fn join(&mut self) {
         let Some((place, number)) = self.some_client() else { return };
         let room = ROOMS[self.random.below(2) as usize];
+        self.join_room(place, number, room);
+    }
+
+    fn join_room(&mut self, place: usize, number: u64, room: &'static str) {
         let node = self.node(place);
         let id = node.core.clients[&number].id;
-        let _ = node.core.port.join(id, room);
+        if node.core.port.join(id, room).is_ok() {
+            node.core.clients.get_mut(&number).unwrap().rooms.insert(room);
+        }
     }
 
     fn submit(&mut self) {
@@ -490,6 +531,9 @@ impl Shipped {
             _ if self.is_focused && self.random.chance(70) => NAMES[0],
             _ => NAMES[self.random.below(6) as usize],
         };
+        if kind == Kind::Room && self.random.chance(70) {
+            self.join_room(place, number, to);
+        }
         let count = if self.random.chance(4) { self.random.below(30) } else { 1 };
         let now = self.now;
         let node = self.nodes[place].as_mut().unwrap();
@@ -566,6 +610,7 @@ impl Shipped {
     /// A turn of the thread.
     fn turn(&mut self, place: usize) {
         let now = self.now;
+        self.drain_on(place);
         self.open(place);
         self.node(place).take_records(now);
         match self.node(place).lease.due(now) {
@@ -619,11 +664,23 @@ impl Shipped {
     }
 
     fn send(&mut self, place: usize, to: u64, frame: Vec<u8>) {
+        let subject = self.node(place).links.get_mut(to).unwrap().subject.clone();
+        self.send_to(place, to, subject, frame);
+    }
+
+    fn send_to(&mut self, place: usize, to: u64, subject: String, frame: Vec<u8>) {
         let node = self.nodes[place].as_ref().unwrap();
-        self.answers_of.sent(&wire::decode(&frame).unwrap());
+        let decoded = wire::decode(&frame).unwrap();
+        self.answers_of.sent(&decoded);
+        self.rules.sent(&decoded);
         assert!(frame.len() <= node.max_payload, "larger than the server takes");
-        if !self.cut.contains(&node.process) {
-            self.frames.send(&mut self.random, self.now, (node.incarnation, to), frame);
+        if self.cut.contains(&node.process) {
+            return;
+        }
+        let pair = (node.incarnation, to);
+        match self.rules.holds_back(&mut self.random) {
+            Some(by) => self.frames.put(self.now + by, pair, (subject, frame)),
+            None => self.frames.send(&mut self.random, self.now, pair, (subject, frame)),
         }
     }
 
@@ -648,17 +705,7 @@ impl Shipped {
                 }
             }
         }
-        for (room, has) in node.core.gateway.room_changes().map_or(Vec::new(), |changes| changes.rooms) {
-            node.rooms.insert(room, has);
-        }
-        if node.lease.is_valid(now) {
-            let incarnation = node.incarnation;
-            asks.extend(
-                std::mem::take(&mut node.rooms)
-                    .into_iter()
-                    .map(|(room, has)| Ask::Room(room, incarnation, has)),
-            );
-        }
+        asks.extend(node.room_asks(now));
         asks.into_iter().for_each(|ask| self.ask(place, ask));
     }
 
@@ -673,7 +720,9 @@ impl Shipped {
         node.lease = Lease::new(now);
         node.directory.set_own(node.incarnation, now);
         node.names.restart(node.incarnation);
+        node.rooms.write_all();
         node.links.begin_again(&mut node.core.gateway, now);
+        node.subject = keys::subject("sim", &node.info.machine, node.incarnation);
         self.ask(place, Ask::EndLease(before));
     }
 
@@ -683,7 +732,8 @@ impl Shipped {
         let node = self.nodes[place].as_mut().unwrap();
         if node.lease.is_valid(now) {
             node.is_fenced = false;
-            node.names.tick(now, MAX_CLAIMS);
+            let room = self.rules.max_claims.saturating_sub(node.operations());
+            node.names.tick(now, room);
         }
         let mut operations = node.names.operations();
         operations.sort_by(|one, other| (&one.name, one.number).cmp(&(&other.name, other.number)));
@@ -796,16 +846,16 @@ impl Shipped {
             self.answers.put(now + Duration::from_millis(1), (0, process), answer);
         }
         let mut later = Vec::new();
-        while let Some((from, to, bytes)) = self.frames.next(now) {
-            match self.nodes.iter().position(|node| node.as_ref().is_some_and(|node| node.incarnation == to))
+        while let Some((from, to, (subject, bytes))) = self.frames.next(now) {
+            match self.nodes.iter().position(|node| node.as_ref().is_some_and(|node| node.subject == subject))
             {
                 Some(place) if self.is_running(place) => self.received(place, &bytes),
-                Some(_) => later.push((from, to, bytes)),
+                Some(_) => later.push((from, to, (subject, bytes))),
                 None => {}
             }
         }
-        for (from, to, bytes) in later {
-            self.frames.put(now + Duration::from_millis(1), (from, to), bytes);
+        for (from, to, frame) in later {
+            self.frames.put(now + Duration::from_millis(1), (from, to), frame);
         }
     }
 
@@ -816,22 +866,9 @@ impl Shipped {
             return;
         }
         let frame = wire::decode(bytes).unwrap();
-        assert_eq!(frame.to, node.incarnation);
+        assert_eq!(frame.to, node.incarnation, "rule 2: a frame for another incarnation");
         self.answers_of.answered(&frame);
-        let of_peer = |node: &mut Node| {
-            let own = node.incarnation;
-            node.links.get_mut(frame.from).map(|peer| {
-                let bytes = peer.bare(wire::Kind::Acknowledgement, own);
-                let epoch = wire::decode(&bytes).unwrap().acknowledgement.map(|one| one.epoch);
-                (epoch, peer.status().received)
-            })
-        };
-        let before = of_peer(node);
-        node.links.frame(&frame, &mut node.core.gateway, &mut node.names, now);
-        // Rule 3: what belongs to another epoch is dropped.
-        if frame.kind == wire::Kind::Data && before.is_some_and(|one| one.0 != Some(frame.position.epoch)) {
-            assert_eq!(of_peer(node).map(|one| one.1), before.map(|one| one.1), "an older epoch is taken");
-        }
+        self.take_frame(place, &frame);
     }
 
     /// The answer of the leader, or none.
@@ -869,17 +906,13 @@ impl Shipped {
                     self.fence(place);
                 }
             }
-            Ask::Room(room, incarnation, has)
-                if outcome == Outcome::Unavailable && incarnation == node.incarnation =>
-            {
-                node.rooms.entry(room).or_insert(has);
-            }
+            Ask::Room(room, _, has) => node.rooms.done(room, has, matches!(outcome, Outcome::Done(_))),
             _ => {}
         }
         self.carry_out(place);
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         for node in self.nodes.iter().flatten() {
             node.core.check();
             let (figures, kept) = node.directory.ask_figures();
@@ -893,6 +926,7 @@ impl Shipped {
             );
             assert!(names < 100 || asked == 0, "all names have room, and one is asked for");
         }
+        self.check_rules();
     }
 
     /// Another token gets the name of an owner only if that owner's lease is gone, and then the owner is fenced.
@@ -988,6 +1022,9 @@ impl Shipped {
                 }
             }
         }
+        self.reach_rooms();
+        self.settle();
+        self.check_bucket();
         for node in self.nodes.iter_mut().flatten() {
             node.core.incoming = node.core.results; // Each message that was taken has a result.
             node.core.check_outcomes(node.process, &self.ledger);
@@ -1090,7 +1127,12 @@ impl Node {
                 }
             }
             Entry::Lease(incarnation, _, None) => self.directory.lease_gone(incarnation, now),
-            Entry::Room(room, incarnation, has) => assert!(self.directory.room(&room, incarnation, has)),
+            Entry::Room(room, incarnation, has) => {
+                if incarnation == self.incarnation {
+                    self.rooms.seen(&room, has);
+                }
+                assert!(self.directory.room(&room, incarnation, has));
+            }
         }
     }
 
@@ -1098,9 +1140,15 @@ impl Node {
         if let Change::Place(name, ..) | Change::Displace(name) = &change {
             crate::log(name, || format!("{now:?} {}: {change:?}", self.incarnation));
         }
+        match change {
+            Change::Up(incarnation) => drop(self.ended.remove(&incarnation)),
+            Change::Down(incarnation) => drop(self.ended.insert(incarnation)),
+            _ => {}
+        }
         let is_name = matches!(change, Change::Place(..));
         let router = (&mut self.core.gateway, &self.directory);
-        let changed = self.links.change(change, router, |_, _| String::new(), now);
+        let subject = |machine: &str, incarnation| keys::subject("sim", machine, incarnation);
+        let changed = self.links.change(change, router, subject, now);
         // A name whose machine has no link yet is displaced.
         assert!(changed.is_ok() || is_name && changed == Err(Refused::Name), "{changed:?}");
     }

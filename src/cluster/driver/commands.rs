@@ -1,8 +1,8 @@
 //! What the host asks for.
 
-use crate::cluster::lists::Listed;
 use super::{Driver, Host};
 use crate::cluster::link::Moment;
+use crate::cluster::lists::Listed;
 use crate::cluster::names::{ClaimError, Seen};
 
 /// What the host asks for.
