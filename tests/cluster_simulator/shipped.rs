@@ -988,6 +988,7 @@ impl Shipped {
         self.ending = true;
         self.cut.clear();
         self.frames.lost = 0;
+        self.rules.holds_back = false;
         self.asks.lost = 0;
         self.answers.lost = 0;
         for place in 0..self.nodes.len() {

@@ -26,7 +26,7 @@ pub struct Rules {
     /// The most claims in flight at a machine.
     pub max_claims: usize,
     /// Some frames come when their sender's lease has long expired.
-    holds_back: bool,
+    pub holds_back: bool,
     /// The sequence that comes next.
     expected: BTreeMap<Way, u64>,
     /// The messages to names, by sequence.
