@@ -598,6 +598,10 @@ impl Names {
             (State::Releasing, outcome) => self.released(name, outcome, now, others),
             (State::Owned, _) => known.operation = 0,
             (_, Outcome::Done(revision)) => self.own(name, revision, now),
+            (State::Claiming, Outcome::Conflict) if mutant("cluster-owns-after-conflict") => {
+                let revision = known.revision;
+                self.own(name, revision, now);
+            }
             (_, Outcome::Conflict) => {
                 known.tries += 1;
                 if known.tries < MAX_TRIES || known.state == State::Reclaiming {
@@ -609,6 +613,10 @@ impl Names {
             (_, Outcome::Owned(owner, revision)) => self.decide(name, Some(owner), revision, now, others),
             (_, Outcome::Nothing(revision)) => self.decide(name, None, revision, now, others),
             (State::Reclaiming, Outcome::Unavailable) => self.retry_later(name, now),
+            (State::Claiming, Outcome::Unavailable) if mutant("cluster-opens-unread") => {
+                let revision = known.revision;
+                self.own(name, revision, now);
+            }
             // Read before anybody is told. The read that has no answer either is the end.
             (_, Outcome::Unavailable) if operation.action != Action::Read => {
                 known.tries += 1;
@@ -777,6 +785,7 @@ impl Names {
         self.reclaims.clear();
         self.retries = 0;
         for (name, known) in &mut self.names {
+            known.news = None; // Its revision is of the bucket before.
             if is_new && matches!(known.state, State::Claiming | State::Releasing) {
                 self.retries += usize::from(known.retry.is_some());
                 continue;
@@ -784,7 +793,6 @@ impl Names {
             known.state = State::Reclaiming;
             known.operation = 0;
             known.retry = None;
-            known.news = None;
             if is_new {
                 known.set_revision(0);
             }

@@ -1,4 +1,6 @@
-//! The bucket of the cluster: compare-and-set at a leader, keys that expire, and a log that watches read in order.
+//! The bucket of the cluster: compare-and-set at a leader, keys that expire, and a log that watches read in order. It may be
+//! lost; then it is made again, empty, and its revisions count from 1 again behind another mark, as in `src/cluster/nats.rs`. One
+//! thing differs: NATS compares sequences without their mark, and two of them may be equal by chance.
 
 use corelane::cluster::directory::{MachineInfo, Owner};
 use corelane::cluster::keys::{self, Key};
@@ -48,12 +50,24 @@ pub struct Bucket {
     rooms: BTreeMap<(String, u64), ()>,
     last: u64,
     pub log: Vec<Entry>,
+    /// How often it was lost before.
+    pub generation: u64,
+    /// It is lost, and not there again.
+    pub is_lost: bool,
+    /// The upper bits of its revisions.
+    mark: u64,
 }
 
 impl Bucket {
     fn next(&mut self) -> u64 {
         self.last += 1;
-        self.last
+        self.mark << 40 | self.last
+    }
+
+    /// It is gone with everything in it. The next one has this mark.
+    pub fn lose(&mut self, mark: u64) {
+        let generation = self.generation + 1;
+        *self = Self { generation, is_lost: true, mark, ..Self::default() };
     }
 
     fn put(&mut self, name: &str, owner: Option<Owner>) -> u64 {
@@ -102,6 +116,9 @@ impl Bucket {
     }
 
     pub fn apply(&mut self, ask: &Ask, now: Duration) -> Outcome {
+        if self.is_lost {
+            return Outcome::Unavailable;
+        }
         match ask {
             Ask::Operate(Operation { name, action, .. }) => {
                 let (owner, revision) = self.names.get(name).copied().unwrap_or_default();

@@ -13,12 +13,14 @@ use crate::net::Net;
 use crate::random::Random;
 use corelane::clock::{Clock, ManualClock};
 use corelane::cluster::asks::AskFigures;
-use corelane::cluster::directory::{Change, Directory, Mac, MachineInfo, Owner};
+use corelane::cluster::directory::{Change, Directory, Liveness, Mac, MachineInfo, Owner, REFILL};
 use corelane::cluster::keys;
 use corelane::cluster::lease::{self, Lease};
 use corelane::cluster::link::sender::Due;
 use corelane::cluster::links::{Links, Refused};
-use corelane::cluster::names::{Action, ClaimError, MAX_CLAIMS, Names, OPENING, Outcome, Seen, Told};
+use corelane::cluster::names::{
+    Action, ClaimError, MAX_CLAIMS, Names, OPENING, Operation, Outcome, Seen, Told,
+};
 use corelane::cluster::rooms::Rooms;
 use corelane::cluster::wire;
 use corelane::error::ConnectError;
@@ -31,7 +33,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 37] = [
+pub const SITUATIONS: [&str; 40] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -40,6 +42,7 @@ pub const SITUATIONS: [&str; 37] = [
     "claim refused: taken",
     "claim refused: unavailable",
     "claim refused: fenced",
+    "claim refused: busy",
     "lost: Replaced",
     "lost: Taken",
     "fenced",
@@ -50,6 +53,8 @@ pub const SITUATIONS: [&str; 37] = [
     "connected again under its claim",
     "gone and touched",
     "another server",
+    "all lost NATS",
+    "lost the bucket",
     "lost a link",
     "connects late",
     "connects among messages",
@@ -70,6 +75,8 @@ pub const SITUATIONS: [&str; 37] = [
     "a late frame",
     "an older epoch",
 ];
+/// No acknowledged renewal for this long is a gap.
+const GAP: Duration = Duration::from_secs(8);
 /// The largest payloads of the servers.
 const MAX_PAYLOADS: [usize; 2] = [1 << 20, 28_000];
 
@@ -105,6 +112,23 @@ struct Node {
     ended: BTreeSet<u64>,
     /// It drains, and its host closes clients from then on.
     drains_from: Option<Duration>,
+    /// The bucket that it knows, and when it notices that there is another one.
+    generation: u64,
+    notices_at: Duration,
+    /// No name is claimed before.
+    claims_from: Duration,
+    /// When its last acknowledged renewal was sent, whatever its incarnation, and when it began, or its last gap ended.
+    renewed: Option<Duration>,
+    back_at: Option<Duration>,
+}
+
+/// What a machine knew when it asked.
+#[derive(Clone, Copy)]
+struct Knew {
+    /// Rule 6: its last gap ended long enough ago.
+    may_seize: bool,
+    /// The owner of the name, if it lived.
+    owner: Option<u64>,
 }
 
 pub struct Shipped {
@@ -116,7 +140,7 @@ pub struct Shipped {
     nodes: Vec<Option<Node>>,
     bucket: Bucket,
     frames: Net<(String, Vec<u8>)>,
-    asks: Net<(u64, Ask)>,
+    asks: Net<(u64, Ask, Knew)>,
     answers: Net<(u64, Outcome)>,
     /// Processes that NATS does not reach.
     cut: Vec<u64>,
@@ -129,6 +153,16 @@ pub struct Shipped {
     is_focused: bool,
     answers_of: Answers,
     rules: Rules,
+    /// The last owner of each name that has not given it up, also of a name that was swept or lost, and of which bucket.
+    owners: BTreeMap<Box<str>, (Owner, u64)>,
+    /// The claims that were written.
+    written: BTreeSet<(u64, u64)>,
+    /// When the bucket was lost last.
+    lost_at: Duration,
+    /// The marks of the buckets, in order.
+    marks: Vec<u64>,
+    has_outages: bool,
+    loses_bucket: bool,
     reached: Reached,
 }
 
@@ -143,6 +177,7 @@ impl Shipped {
         let (lost, delay) = ([0, 0, 3][random.below(3) as usize], [1, 20, 400][random.below(3) as usize]);
         let (machines, is_focused) = (2 + random.below(2), random.chance(30));
         let rules = Rules::new(&mut random);
+        let (has_outages, loses_bucket) = (random.chance(25), random.chance(20));
         let mut world = Self {
             random,
             now: Duration::from_secs(1_000),
@@ -163,6 +198,12 @@ impl Shipped {
             is_focused,
             answers_of: Answers::default(),
             rules,
+            owners: BTreeMap::new(),
+            written: BTreeSet::new(),
+            lost_at: Duration::ZERO,
+            marks: vec![0],
+            has_outages,
+            loses_bucket,
             reached: Reached::default(),
         };
         (0..machines as usize).for_each(|place| world.start(place));
@@ -221,6 +262,8 @@ impl Shipped {
                 let by = self.random.below(most);
                 self.advance(by);
             }
+            95 if self.has_outages && self.random.chance(15) => self.outage(),
+            95 if self.loses_bucket && self.lost_at.is_zero() && self.random.chance(15) => self.lose_bucket(),
             95 => self.isolate(),
             96 if self.random.chance(30) => self.pause(),
             96 => self.lose(),
@@ -310,14 +353,31 @@ impl Shipped {
             subject: keys::subject("sim", &format!("m{place}"), incarnation),
             ended: BTreeSet::new(),
             drains_from: None,
+            generation: self.bucket.generation,
+            notices_at: now,
+            claims_from: now,
+            renewed: None,
+            back_at: None,
         });
+        self.bucket.is_lost = false;
         self.watch_again(place);
     }
 
     fn watch_again(&mut self, place: usize) {
+        self.bucket.is_lost = false; // It is made again.
         let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
+        let generation = self.bucket.generation;
         let node = self.node(place);
-        node.directory.begin(false);
+        let is_new = std::mem::replace(&mut node.generation, generation) != generation;
+        if is_new {
+            node.rooms.write_all();
+            node.claims_from = now + REFILL;
+            if node.lease.revision() > 0 {
+                node.lease.bucket_is_new(now);
+                node.names.bucket_is_new();
+            }
+        }
+        node.directory.begin(is_new);
         node.names.watch_begins();
         all.into_iter().for_each(|entry| node.entry(entry, now));
         node.seen = seen;
@@ -374,6 +434,64 @@ impl Shipped {
         }
     }
 
+    /// No process reaches NATS, and leases expire. Then they return one after the other, while clients come with other tokens.
+    fn outage(&mut self) {
+        self.reached.note("all lost NATS");
+        let now = self.now;
+        self.cut.clear();
+        for node in self.nodes.iter_mut().flatten() {
+            node.links.disconnected(&mut node.core.gateway, now);
+            self.cut.push(node.process);
+        }
+        let until = now + Duration::from_millis(1_000 + self.random.below(60_000));
+        while self.now < until {
+            self.round();
+            self.check();
+            self.advance(500);
+        }
+        while !self.cut.is_empty() {
+            let back = self.random.below(self.cut.len() as u64) as usize;
+            let process = self.cut.swap_remove(back);
+            let is_it = |node: &Option<Node>| node.as_ref().is_some_and(|node| node.process == process);
+            let place = self.nodes.iter().position(is_it);
+            if let Some(place) = place.filter(|_| self.random.chance(50)) {
+                self.watch_again(place);
+            }
+            let until = self.now + Duration::from_millis(self.random.below(9_000));
+            while self.now < until {
+                self.round();
+                self.claim();
+                self.check();
+                self.advance(200);
+            }
+        }
+    }
+
+    /// The bucket is lost, and each machine notices it for itself.
+    fn lose_bucket(&mut self) {
+        self.reached.note("lost the bucket");
+        let now = self.now;
+        // Marks are in no order.
+        let mark = 1 + self.random.below((1 << 24) - 1);
+        self.marks.push(mark);
+        self.bucket.lose(mark);
+        self.lost_at = now;
+        for node in self.nodes.iter_mut().flatten() {
+            node.notices_at = now + Duration::from_millis(self.random.below(2_500));
+        }
+        for _ in 0..self.random.below(30) {
+            self.claim();
+            self.round();
+            self.advance(100);
+        }
+    }
+
+    /// A revision in the order of the buckets.
+    fn in_order(marks: &[u64], revision: u64) -> u64 {
+        let generation = marks.iter().position(|mark| *mark == revision >> 40).unwrap() as u64;
+        generation << 40 | revision & ((1 << 40) - 1)
+    }
+
     /// A link begins again, as after a loss of the connection to NATS: frames may be overtaken.
     fn lose(&mut self) {
         let Some(place) = self.some_place() else { return };
@@ -400,6 +518,9 @@ impl Shipped {
         if node.is_fenced || !node.directory.is_synced() || !node.lease.is_valid(now) {
             let error = if node.is_fenced { ClaimError::Fenced } else { ClaimError::Unavailable };
             return self.refused(error);
+        }
+        if now < node.claims_from {
+            return self.refused(ClaimError::Busy);
         }
         node.claims.insert(claim, name);
         let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
@@ -439,7 +560,8 @@ impl Shipped {
             let number = self.last_claim;
             match node.core.port.connect(name, PROTOCOL, "", number) {
                 Ok(id) => {
-                    node.core.clients.insert(number, Client::new(id, name, claim, revision));
+                    let first = Self::in_order(&self.marks, revision);
+                    node.core.clients.insert(number, Client::new(id, name, claim, first));
                     crate::log(name, || {
                         let (now, own) = (self.now, node.incarnation);
                         format!("{now:?} {own}: connect {number} under claim {claim}, revision {revision}")
@@ -560,7 +682,7 @@ impl Shipped {
             if let Some((revision, _)) = node.names.owned(client.name)
                 && node.succeeded.contains(&client.claim)
             {
-                client.latest = revision;
+                client.latest = Self::in_order(&self.marks, revision);
             }
         }
         let times = Times { now, ending: Duration::ZERO, settings: &self.settings };
@@ -584,6 +706,12 @@ impl Shipped {
         if self.cut.contains(&process) {
             return;
         }
+        if self.node(place).generation != self.bucket.generation {
+            if now >= self.node(place).notices_at {
+                self.watch_again(place);
+            }
+            return self.carry_out(place);
+        }
         for _ in 0..most {
             let node = self.nodes[place].as_mut().unwrap();
             let Some(entry) = self.bucket.log.get(node.seen).cloned() else { break };
@@ -602,8 +730,17 @@ impl Shipped {
         let until = self.now + PATIENCE;
         let node = self.nodes[place].as_mut().unwrap();
         node.asked.insert(number, (ask.clone(), until));
+        let name = match &ask {
+            Ask::Operate(operation) => Some(&*operation.name),
+            _ => None,
+        };
+        let owner = name.and_then(|name| node.directory.owner(name)).map(|(owner, _)| owner.incarnation);
+        let knew = Knew {
+            may_seize: node.back_at.is_some_and(|back| self.now >= back + lease::SEIZE_AFTER),
+            owner: owner.filter(|one| node.directory.liveness(*one) == Liveness::Alive),
+        };
         if !self.cut.contains(&node.process) {
-            self.asks.send(&mut self.random, self.now, (node.process, 0), (number, ask));
+            self.asks.send(&mut self.random, self.now, (node.process, 0), (number, ask, knew));
         }
     }
 
@@ -745,6 +882,12 @@ impl Shipped {
                     match result {
                         Ok(()) => {
                             self.reached.note("claimed");
+                            // Rule 8.
+                            let of_claim = (node.incarnation, claim);
+                            assert!(
+                                self.written.contains(&of_claim),
+                                "{claim} of {name} is opened unwritten"
+                            );
                             node.succeeded.insert(claim);
                             node.opening.push((claim, name));
                         }
@@ -800,21 +943,31 @@ impl Shipped {
     /// What the network and the leader do.
     fn carry(&mut self) {
         let now = self.now;
-        while let Some((process, _, (number, ask))) = self.asks.next(now) {
+        while let Some((process, _, (number, ask, knew))) = self.asks.next(now) {
             let before = match &ask {
-                Ask::Operate(operation) => self.bucket.owner(&operation.name),
+                Ask::Operate(Operation { name, .. }) | Ask::Sweep(name, _) => self.bucket.owner(name),
                 _ => None,
             };
             let mut outcome = self.bucket.apply(&ask, now);
             if matches!(ask, Ask::Find(_)) && !self.ending && self.random.chance(3) {
                 outcome = Outcome::Unavailable;
             }
-            if let (Ask::Operate(operation), Outcome::Done(_), Some(old)) = (&ask, outcome, before)
-                && let Action::Put(_, new) = operation.action
-                && (new.mac != old.mac && new.incarnation != old.incarnation)
-            {
-                self.check_seizure(&operation.name, old);
-                self.reached.note("seized");
+            match (&ask, outcome) {
+                (Ask::Operate(Operation { name, action: Action::Put(_, new), .. }), Outcome::Done(_)) => {
+                    self.check_owner(name, *new, before, knew);
+                    self.written.insert((new.incarnation, new.claim));
+                }
+                // Given up.
+                (Ask::Operate(Operation { name, action: Action::Delete(_), .. }), Outcome::Done(_)) => {
+                    self.owners.remove(name);
+                }
+                (Ask::Sweep(name, _), Outcome::Done(_)) if self.bucket.owner(name).is_none() => {
+                    if let Some(old) = before {
+                        assert!(knew.may_seize, "{name} is swept too soon after a gap");
+                        self.check_dead(name, old);
+                    }
+                }
+                _ => {}
             }
             match &ask {
                 Ask::Operate(operation) => crate::log(&operation.name, || {
@@ -889,7 +1042,13 @@ impl Shipped {
                 node.directory.was_read(&name, outcome.news(), now, is_used);
             }
             Ask::Renew(incarnation, _, _, sent) if incarnation == node.incarnation => match outcome {
-                Outcome::Done(revision) => node.lease.renewed(sent, revision, now),
+                Outcome::Done(revision) => {
+                    if node.renewed.is_none_or(|before| sent >= before + GAP) {
+                        node.back_at = Some(now);
+                    }
+                    node.renewed = Some(sent);
+                    node.lease.renewed(sent, revision, now);
+                }
                 Outcome::Conflict => node.lease.refused(now),
                 _ => node.lease.failed(now),
             },
@@ -929,14 +1088,44 @@ impl Shipped {
         self.check_rules();
     }
 
-    /// Another token gets the name of an owner only if that owner's lease is gone, and then the owner is fenced.
-    fn check_seizure(&self, name: &str, old: Owner) {
+    /// A name has an owner, and `before` is what its key was. Another token gets it only from an owner that has given it up or
+    /// is dead, also if it was swept meanwhile.
+    fn check_owner(&mut self, name: &str, new: Owner, before: Option<Owner>, knew: Knew) {
+        let old = self.owners.insert(name.into(), (new, self.bucket.generation));
+        let Some((old, generation)) = old else { return };
+        if new.mac == old.mac || new.incarnation == old.incarnation {
+            return;
+        }
+        if before.is_some() {
+            assert!(knew.may_seize, "{name} is seized too soon after a gap");
+            self.reached.note("seized");
+        }
+        if generation == self.bucket.generation {
+            self.check_dead(name, old);
+        } else {
+            // Of machines that each write a name as theirs again, because one of them had lost it, the first one has it.
+            let is_again = self.written.iter().any(|(_, claim)| *claim == new.claim);
+            let knew_owner = knew.owner == Some(old.incarnation);
+            assert!(
+                is_again || !knew_owner || !self.is_valid(old),
+                "{name} is taken because an empty bucket does not have it"
+            );
+        }
+    }
+
+    /// The lease of this owner is gone, and it is fenced.
+    fn check_dead(&self, name: &str, old: Owner) {
+        // Who cannot write its lease in time after the loss of the bucket is given up while it may be valid.
+        if self.now < self.lost_at + lease::TTL {
+            return;
+        }
         assert!(!self.bucket.has_lease(old.incarnation), "{name} is taken from an owner that lives");
-        let owner = self.nodes.iter().flatten().find(|node| node.incarnation == old.incarnation);
-        assert!(
-            owner.is_none_or(|node| !node.lease.is_valid(self.now)),
-            "{name} is taken, and its owner is not fenced"
-        );
+        assert!(!self.is_valid(old), "{name} is taken, and its owner is not fenced");
+    }
+
+    fn is_valid(&self, owner: Owner) -> bool {
+        let mut nodes = self.nodes.iter().flatten();
+        nodes.any(|node| node.incarnation == owner.incarnation && node.lease.is_valid(self.now))
     }
 
     /// At the end each client reaches each other one, whether this machine has room for the name or not.

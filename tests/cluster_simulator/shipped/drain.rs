@@ -129,7 +129,8 @@ impl Shipped {
             self.check_acknowledged(place);
             // NATS gets it behind the frames.
             let at = now.max(self.frames.last_from(own)) + Duration::from_millis(1);
-            self.asks.put(at, (process, 0), (0, Ask::EndLease(own)));
+            let knew = super::Knew { may_seize: false, owner: None };
+            self.asks.put(at, (process, 0), (0, Ask::EndLease(own), knew));
         }
         self.nodes[place] = None;
         self.reached.note("drained");
