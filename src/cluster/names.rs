@@ -633,7 +633,7 @@ impl Names {
         let Some(known) = self.names.get_mut(name) else { return };
         if outcome == Outcome::Unavailable {
             // Whoever waits writes over the entry, which is ours. Otherwise it is deleted later: it would stay this machine's.
-            let is_busy = self.claims >= MAX_CLAIMS;
+            let is_busy = self.claims >= self.max_claims;
             if let Some((claim, _)) = known.next.take_if(|_| is_busy) {
                 self.told.push(Told::Claimed(claim, Err(ClaimError::Busy)));
             }

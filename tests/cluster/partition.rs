@@ -164,8 +164,10 @@ fn a_server_that_is_cut_off_fences_its_machine() {
     for machine in &machines {
         wait_for("all names again", || knows(machine, 4));
     }
-    let owned: Vec<usize> = machines.iter().map(|machine| machine.cluster.status().names_owned).collect();
-    assert_eq!(owned, [1, 2, 1]);
+    wait_for("each has its own", || {
+        let owned = machines.iter().map(|machine| machine.cluster.status().names_owned);
+        owned.eq([1, 2, 1])
+    });
     exchange(&mut machines, 0, "al", 2, "cat", 4);
     exchange(&mut machines, 2, "cat", 0, "al", 5);
     assert!(machines.iter().all(|machine| machine.lost.try_recv().is_err()));
