@@ -255,6 +255,20 @@ impl Directory {
         }
         let live: Vec<u64> = self.machines.keys().copied().filter(|one| *one != self.own).collect();
         live.into_iter().for_each(|one| self.up(one));
+        self.leave_rooms_of_the_dead();
+        let mut rooms = std::mem::take(&mut self.old_rooms);
+        rooms.extend(self.rooms.keys().cloned());
+        self.changes.extend(rooms.into_iter().map(Change::Interest));
+        if !self.has_left_out && !self.is_complete {
+            self.is_complete = true;
+            self.changes.push(Change::Complete(true));
+        }
+    }
+
+    /// A lease is written before any room: who has none has ended, and its keys are to be deleted. Returns the rooms that such
+    /// machines leave.
+    fn leave_rooms_of_the_dead(&mut self) -> Vec<Box<str>> {
+        let before = self.dead_rooms.len();
         for (room, members) in &mut self.rooms {
             members.retain(|one| {
                 let is_live = self.machines.contains_key(one) || *one == self.own;
@@ -264,13 +278,7 @@ impl Directory {
                 is_live
             });
         }
-        let mut rooms = std::mem::take(&mut self.old_rooms);
-        rooms.extend(self.rooms.keys().cloned());
-        self.changes.extend(rooms.into_iter().map(Change::Interest));
-        if !self.has_left_out && !self.is_complete {
-            self.is_complete = true;
-            self.changes.push(Change::Complete(true));
-        }
+        self.dead_rooms.iter().skip(before).map(|(room, _)| room.clone()).collect()
     }
 
     /// A name has no room. From now on names are asked for, until the watch begins again and all have room.
@@ -306,6 +314,9 @@ impl Directory {
             .map(|(name, _)| name.clone())
             .collect();
         old.iter().for_each(|name| self.forget(name));
+        // In the first seconds of a new bucket a machine may write a room and end, unknown to others.
+        let left = self.leave_rooms_of_the_dead();
+        self.changes.extend(left.into_iter().map(Change::Interest));
     }
 
     /// Tells of an incarnation and of its names.

@@ -826,6 +826,7 @@ impl Shipped {
         let node = self.nodes[place].as_mut().unwrap();
         node.next_slow = now + Duration::from_millis(100);
         let mut asks = Vec::new();
+        node.directory.tick(now);
         if node.lease.is_valid(now) {
             let may_seize = node.lease.may_seize(now);
             let mut swept = if may_seize { node.directory.sweep(now, MAX_CLAIMS) } else { Vec::new() };
