@@ -309,10 +309,11 @@ static void cut_off(void) {
   corelane_claim claim = {7}, many[300], kept;
   corelane_cluster_event event;
   pthread_t thread;
-  int at, busy = 0, turn, fenced = 0;
+  int at, busy = 0, turn, fenced = 0, state;
   await_status(cluster, "\"state\":\"joined\"");
   IS(claim_it(cluster, "dan", "t", 9, &kept), CORELANE_OK);
   NEED(kill(server, SIGSTOP) == 0);
+  NEED(waitpid(server, &state, WUNTRACED) == server && WIFSTOPPED(state)); /* All its threads have stopped. */
   IS(corelane_cluster_claim(cluster, "eve", NUL, "t", NUL, 0, SECOND / 20, &claim, NULL), CORELANE_TIMEOUT);
   CHECK(claim.value == 7);
   for (at = 0; at < 300; at++) {

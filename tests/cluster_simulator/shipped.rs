@@ -1038,6 +1038,9 @@ impl Shipped {
                 }
             }
             Ask::Find(name) => {
+                if let Some((revision, owner)) = outcome.news() {
+                    node.names.seen(&name, revision, owner);
+                }
                 let gateway = &node.core.gateway;
                 let is_used = |name: &str| gateway.take_used(name);
                 node.directory.was_read(&name, outcome.news(), now, is_used);

@@ -111,6 +111,9 @@ impl<H: Host> Driver<H> {
 
     /// The leader's answer for a name that a worker has asked for.
     fn asked(&mut self, name: &str, outcome: Outcome, now: Moment) {
+        if let Some((revision, owner)) = outcome.news() {
+            self.names.seen(name, revision, owner); // It may have been this machine's, and the watch is late.
+        }
         let gateway = &self.gateway;
         self.directory.was_read(name, outcome.news(), now, |name| gateway.take_used(name));
     }
