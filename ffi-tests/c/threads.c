@@ -348,7 +348,7 @@ static uint64_t forge(uint64_t *state, uint64_t good) {
 
 static void *use_forged(void *argument) {
   forger *self = argument;
-  while (!__atomic_load_n(self->stop, __ATOMIC_ACQUIRE)) {
+  while (self->calls == 0 || !__atomic_load_n(self->stop, __ATOMIC_ACQUIRE)) {
     const uint64_t good = self->ports[next_random(&self->seed) % 2].value;
     const corelane_port port = {forge(&self->seed, good)};
     const corelane_router router = {forge(&self->seed, self->router.value)};
