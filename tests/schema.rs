@@ -36,6 +36,7 @@ const CONSTANT: &[(&str, &str)] = &[
     ("protocols[].queue_wait", "types only"),
     ("protocols[].failures", "types only"),
     ("protocols[].received", "types only"),
+    ("monitor.collect_nanoseconds_maximum", "the first may be the longest: src/monitor/system/cost.rs"),
     ("clients.by_outstanding[].connected", "a client that is not connected has nothing outstanding"),
     ("clients.by_outstanding[].recorded", "only a router counts unacknowledged messages"),
     ("clients.by_outstanding_peak[].connected", "as in `by_outstanding`"),
