@@ -29,7 +29,6 @@ use super::lists::Lists;
 use super::names::{ClaimError, LostReason, MAX_CLAIMS, Names, Told};
 use super::nats::{Nats, News};
 use super::options::ClusterOptions;
-use super::peer::Peer;
 use super::rooms::Rooms;
 use super::wire::{self, Kind};
 use crate::metrics::ClusterStatus;
@@ -480,7 +479,7 @@ impl<H: Host> Driver<H> {
         let Some(stopped) = self.stopped else { return false };
         let can_wait = self.is_connected && self.lease.is_valid(now) && now < stopped + ENDING;
         // A worker may still be about to publish what it took before its host heard that the clients are closed.
-        let is_settled = now >= stopped + TICK && self.links.values().all(Peer::is_settled);
+        let is_settled = now >= stopped + TICK && self.links.is_settled();
         !can_wait || (is_settled && !has_more && self.nats.has_sent_all())
     }
 

@@ -191,9 +191,9 @@ impl Links {
         idle.into_iter().for_each(|one| self.lose(one, gateway, now));
     }
 
-    /// Whether messages of other machines have no outcome here yet.
-    pub fn is_pending(&self) -> bool {
-        self.values().any(Peer::is_pending)
+    /// Whether nothing is to be sent or acknowledged, in both directions.
+    pub fn is_settled(&self) -> bool {
+        self.values().all(Peer::is_settled)
     }
 
     /// What is left to send before this incarnation ends, with the subjects: records, and an acknowledgement of everything
@@ -384,7 +384,7 @@ mod tests {
             .map(|(_, frame)| wire::decode(frame).unwrap().acknowledgement.unwrap().upto)
             .collect();
         assert_eq!(acknowledged, [1]);
-        assert!(!world.links.is_pending() && world.links.last_frames(1, NOW).is_empty());
+        assert!(world.links.is_settled() && world.links.last_frames(1, NOW).is_empty());
     }
 
     #[test]

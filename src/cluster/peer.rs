@@ -124,11 +124,6 @@ impl Peer {
         self.receiver.is_waiting()
     }
 
-    /// Whether messages of the other side have no outcome here yet.
-    pub fn is_pending(&self) -> bool {
-        !self.receiver.is_settled()
-    }
-
     /// What is due.
     pub fn due(&mut self, now: Moment) -> Due {
         self.sender.due(now)

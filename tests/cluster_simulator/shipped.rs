@@ -33,7 +33,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 40] = [
+pub const SITUATIONS: [&str; 39] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -64,7 +64,6 @@ pub const SITUATIONS: [&str; 40] = [
     "asked, and evicted",
     "all names have room again",
     "all reach all",
-    "claim refused: busy",
     "claim refused: draining",
     "drained",
     "its lease says that it drains",
@@ -112,6 +111,8 @@ struct Node {
     ended: BTreeSet<u64>,
     /// It drains, and its host closes clients from then on.
     drains_from: Option<Duration>,
+    /// When its host has stopped it.
+    stopped: Option<Duration>,
     /// The bucket that it knows, and when it notices that there is another one.
     generation: u64,
     notices_at: Duration,
@@ -353,6 +354,7 @@ impl Shipped {
             subject: keys::subject("sim", &format!("m{place}"), incarnation),
             ended: BTreeSet::new(),
             drains_from: None,
+            stopped: None,
             generation: self.bucket.generation,
             notices_at: now,
             claims_from: now,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// The host closes clients this long after it has begun to drain.
 const TELLING: Duration = Duration::from_secs(3);
+/// After a stop, what is under way has so long to be acknowledged.
+const ENDING: Duration = Duration::from_secs(1);
 
 impl Shipped {
     /// The host of a machine drains it. From then on it takes no claims. After a while it closes its clients, one after
@@ -85,11 +87,12 @@ impl Shipped {
         self.cycle_of(place);
     }
 
-    /// Machines whose clients are gone stop. Some hosts wait until their names are given up, others do not.
+    /// Hosts stop machines whose clients are gone. Some wait until their names are given up, others do not. The machine's thread
+    /// then ends as the driver does.
     pub(super) fn stop_drained(&mut self) {
         for place in 0..self.nodes.len() {
             let waits = self.random.chance(50);
-            let is_over = self.is_running(place)
+            let is_idle = self.is_running(place)
                 && self.nodes[place].as_ref().is_some_and(|node| {
                     node.drains_from.is_some_and(|from| self.now >= from)
                         && node.core.clients.is_empty()
@@ -97,10 +100,25 @@ impl Shipped {
                         && node.opening.is_empty()
                         && (node.names.is_empty() || !waits)
                 });
-            if is_over {
-                self.stop(place);
+            let now = self.now;
+            if is_idle {
+                self.node(place).stopped.get_or_insert(now);
+            }
+            if self.is_running(place) && self.node(place).stopped.is_some() {
+                self.turn(place);
+                if self.is_over(place) {
+                    self.stop(place);
+                }
             }
         }
+    }
+
+    /// See `Driver::is_over`.
+    fn is_over(&self, place: usize) -> bool {
+        let Some(node) = &self.nodes[place] else { return false };
+        let Some(stopped) = node.stopped else { return false };
+        let can_wait = node.lease.is_valid(self.now) && !self.cut.contains(&node.process);
+        !can_wait || self.now >= stopped + ENDING || node.links.is_settled()
     }
 
     /// The end of the thread (`Driver::end`).
@@ -109,17 +127,6 @@ impl Shipped {
         let node = self.node(place);
         let (process, own) = (node.process, node.incarnation);
         let had_lease = node.lease.is_valid(now) && !self.cut.contains(&process);
-        if had_lease {
-            for _ in 0..100 {
-                let node = self.node(place);
-                if !node.links.is_pending() {
-                    break;
-                }
-                node.core.gateway.publish();
-                self.cycle_of(place);
-                self.node(place).take_records(now);
-            }
-        }
         self.carry_out(place);
         if had_lease {
             for (subject, frame) in self.node(place).links.last_frames(own, now) {
