@@ -64,7 +64,7 @@ impl<V> NameMap<V> {
 
     /// All names with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&Box<str>, &V)> {
-        self.parts.iter().flatten()
+        self.into_iter()
     }
 
     /// All values.

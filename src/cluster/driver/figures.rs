@@ -31,7 +31,7 @@ impl<H: Host> Driver<H> {
         status.fenced = is_fenced;
         status.names_owned = self.names.len();
         status.names_known = self.directory.len();
-        status.names_left_out += self.directory.left_out();
+        status.names_left_out = self.directory.left_out();
         let (asks, kept) = self.directory.ask_figures();
         status.names_asked = kept;
         status.names_evicted = asks.evicted;
