@@ -390,7 +390,8 @@ impl Cluster {
     }
 
     /// Leaves the cluster: what is under way is acknowledged, for a second at most, and then the lease is deleted, so that the other
-    /// machines know at once. Waits for the end, for a few seconds at most; so does a second call at the same time. On the cluster's own thread (in a callback) it does not wait.
+    /// machines know at once. Waits for the end, for a few seconds at most; so does a second call at the same time. On the cluster's
+    /// own thread (in a callback) it does not wait.
     pub fn stop(&self) {
         // An error means that the thread has ended.
         let _ = self.0.commands.send(Command::Stop);

@@ -44,6 +44,11 @@ impl Machine {
     fn new(config: Config, options: GatewayOptions) -> Self {
         let bench = Bench::of(config, |builder| builder);
         let port = bench.router.port().unwrap();
+        Self::of(bench, port, options)
+    }
+
+    /// Opens a gateway of a router, and its first link.
+    fn of(bench: Bench, port: Port, options: GatewayOptions) -> Self {
         let mut gateway = bench.router.gateway(options).unwrap();
         let link = gateway.open_link().unwrap();
         gateway.link_up(link);
@@ -445,21 +450,10 @@ fn what_waits_goes_out_once_when_another_gateway_follows() {
     a.out.clear();
     let Machine { bench, port, gateway, .. } = a;
     drop(gateway);
-    let mut gateway = bench.router.gateway(GatewayOptions::default()).unwrap();
-    let link = gateway.open_link().unwrap();
-    gateway.link_up(link);
+    let mut a = Machine::of(bench, port, GatewayOptions::default());
     for name in ["ben", "eve"] {
-        gateway.place(name, link, 2);
+        a.gateway.place(name, a.link, 2);
     }
-    let mut a = Machine {
-        bench,
-        port,
-        gateway,
-        link,
-        out: VecDeque::new(),
-        results: VecDeque::new(),
-        asks: VecDeque::new(),
-    };
     a.offer(ann, "eve", 5);
     for _ in 0..4 {
         a.turn();
@@ -508,18 +502,7 @@ fn a_gateway_that_follows_finds_nothing_of_the_one_before_and_has_its_own_option
     port.publish();
     bench.cycle();
     let options = GatewayOptions { rooms: 2, link_messages: 48, ..GatewayOptions::default() };
-    let mut gateway = bench.router.gateway(options).unwrap();
-    let link = gateway.open_link().unwrap();
-    gateway.link_up(link);
-    let mut a = Machine {
-        bench,
-        port,
-        gateway,
-        link,
-        out: VecDeque::new(),
-        results: VecDeque::new(),
-        asks: VecDeque::new(),
-    };
+    let mut a = Machine::of(bench, port, options);
     assert_eq!(a.events(), ["1 link_lost", "2 unknown_recipient", "{}"]);
     assert_eq!(a.bench.router.stats().accounting.undelivered.counted(), []);
     offer(&mut a);
@@ -1188,16 +1171,12 @@ fn the_end_of_a_gateway_ends_what_waits_for_its_answers_and_the_next_one_is_aske
     assert_eq!(asked(&mut a), ["ben"]);
     let Machine { bench, port, gateway, .. } = a;
     drop(gateway);
-    let mut gateway = bench.router.gateway(GatewayOptions::default()).unwrap();
-    let link = gateway.open_link().unwrap();
-    gateway.link_up(link);
-    gateway.set_complete(false);
-    let (out, results, asks) = Default::default();
-    let mut a = Machine { bench, port, gateway, link, out, results, asks };
+    let mut a = Machine::of(bench, port, GatewayOptions::default());
+    a.gateway.set_complete(false);
     a.turn();
     a.turn();
     assert_eq!((a.events(), asked(&mut a)), (vec!["1 link_down".to_owned()], vec!["ben".to_owned()]));
-    a.gateway.answer_ask(0, "ben", Whereabouts::At(link, 1));
+    a.gateway.answer_ask(0, "ben", Whereabouts::At(a.link, 1));
     a.turn();
     assert_eq!(handed(&mut a), ["ben 2"]);
     a.accounts();
@@ -1209,13 +1188,10 @@ fn a_handler_that_sends_to_a_name_without_room_has_it_asked_for() {
         let sent = request.send_to_name("ben", b"{}");
         request.reply(sent.map_or_else(|reason| reason.label(), |()| "sent").as_bytes())
     };
-    let (mut a, _) = incomplete();
     let config = config_of(&[("workers", "1"), ("hold_ms", "1000")]);
-    a.bench = Bench::of(config, |builder| builder.handler("peerjs", "OFFER", handled));
-    a.port = a.bench.router.port().unwrap();
-    a.gateway = a.bench.router.gateway(GatewayOptions::default()).unwrap();
-    a.link = a.gateway.open_link().unwrap();
-    a.gateway.link_up(a.link);
+    let bench = Bench::of(config, |builder| builder.handler("peerjs", "OFFER", handled));
+    let port = bench.router.port().unwrap();
+    let mut a = Machine::of(bench, port, GatewayOptions::default());
     a.gateway.set_complete(false);
     let ann = a.connect("ann");
     a.offer(ann, "x", 1);

@@ -11,13 +11,13 @@ const AGE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     last: Mutex<Option<(Instant, Arc<str>)>>,
-    /// Held by who makes a list.
+    /// Held by the caller that makes a list.
     making: tokio::sync::Mutex<()>,
 }
 
 impl Listing {
-    /// The last list, if it is younger than [`AGE`] or another one is being made. Otherwise makes one. Who comes before the first
-    /// list is there waits for it.
+    /// Returns the last list if it is younger than [`AGE`], or if another caller is making one. Otherwise makes one. While there is
+    /// no list at all, callers wait for the first one.
     pub(crate) async fn get(&self, make: impl Future<Output = Arc<str>>) -> Arc<str> {
         let fresh = || self.last(|made| made.elapsed() < AGE);
         if let Some(text) = fresh() {

@@ -18,8 +18,8 @@ type listing struct {
 	making chan struct{}
 }
 
-// get returns the last list, if it is younger than listAge or another one is being made. Otherwise it makes one. Who comes before
-// the first list is there waits for it. If no list can be made, the last one stays.
+// get returns the last list if it is younger than listAge, or if another caller is making one. Otherwise it makes one. While there
+// is no list at all, callers wait for the first one. If no list can be made, the last one stays.
 func (l *listing) get(fetch func() ([]string, error)) []string {
 	l.lock.Lock()
 	defer l.lock.Unlock()

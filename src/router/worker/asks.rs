@@ -45,6 +45,13 @@ enum State {
     Quiet(Failed),
 }
 
+impl State {
+    /// The answer is still to come.
+    fn is_asked(self) -> bool {
+        matches!(self, Self::Waiting | Self::Late)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     hash: NameHash,
@@ -167,7 +174,7 @@ impl Asks {
     /// The answer for a name is here. Returns whether it was waited for.
     pub(in crate::router) fn answered(&mut self, hash: NameHash) -> bool {
         let Some((place, entry)) = self.of(hash) else { return false };
-        let was_asked = matches!(entry.state, State::Waiting | State::Late);
+        let was_asked = entry.state.is_asked();
         self.remove(place);
         was_asked
     }
@@ -178,7 +185,7 @@ impl Asks {
         if state != State::Late {
             self.unlink(place);
         }
-        self.waiting -= usize::from(matches!(state, State::Waiting | State::Late));
+        self.waiting -= usize::from(state.is_asked());
         self.places.remove(&hash.0);
         self.entries.give_back(place);
     }
@@ -224,9 +231,7 @@ impl Asks {
         if self.waiting == 0 {
             return None;
         }
-        let is_asked = |place: &u32| {
-            self.entries.get(*place).is_some_and(|one| matches!(one.state, State::Waiting | State::Late))
-        };
+        let is_asked = |place: &u32| self.entries.get(*place).is_some_and(|one| one.state.is_asked());
         let place = self.places.values().copied().find(is_asked)?;
         let hash = self.entries.get(place)?.hash;
         self.remove(place);

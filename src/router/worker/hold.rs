@@ -6,8 +6,8 @@
 //! All queues have the same hold time, so a list in order of creation serves as the timer: the oldest queue
 //! expires first.
 //!
-//! Used by `dispatch` (holds a message), `held` (ends it), `remote` (returns one), `unknown` (ends brief ones) and `state`. The memory is in `pool` and
-//! `blocks`.
+//! Used by `dispatch` (holds a message), `held` (ends it), `remote` (returns one), `unknown` (ends brief ones) and `state`. The
+//! memory is in `pool` and `blocks`.
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;
@@ -397,12 +397,7 @@ impl Holds {
     pub(crate) fn pop(&mut self, hash: NameHash) -> Option<Held> {
         let (place, queue) = self.queue(hash)?;
         let index = queue.first;
-        let message = self.messages.get(index)?;
-        let (held, next, block) = (message.held, message.next, message.first_block);
-        self.count -= 1;
-        self.bytes -= message.length as usize;
-        self.messages.give_back(index);
-        self.blocks.give_back(block);
+        let (held, next) = self.free(index)?;
         if let Some(queue) = self.queues.get_mut(place) {
             queue.first = next;
             queue.count -= 1;
@@ -415,6 +410,17 @@ impl Holds {
             self.remove_queue(hash, place);
         }
         Some(held)
+    }
+
+    /// Gives the memory of a message back. Returns it, and the message behind it.
+    fn free(&mut self, index: u32) -> Option<(Held, u32)> {
+        let message = self.messages.get(index)?;
+        let (held, next, block) = (message.held, message.next, message.first_block);
+        self.count -= 1;
+        self.bytes -= message.length as usize;
+        self.messages.give_back(index);
+        self.blocks.give_back(block);
+        Some((held, next))
     }
 
     /// As [`pop`](Self::pop), for a message that was handed over to another machine: if it comes back, it goes before
@@ -432,21 +438,17 @@ impl Holds {
     pub(crate) fn pop_brief(&mut self, hash: NameHash, mut before: u32) -> Option<(u32, Held)> {
         let (place, queue) = self.queue(hash).filter(|(_, queue)| queue.briefs > 0)?;
         let mut index = self.messages.get(before).map_or(queue.first, |message| message.next);
-        let message = loop {
+        loop {
             let message = self.messages.get(index)?;
             if message.held.is_brief {
-                break message;
+                break;
             }
             (before, index) = (index, message.next);
-        };
+        }
         if before == END {
             return self.pop(hash).map(|held| (END, held));
         }
-        let (held, next, block) = (message.held, message.next, message.first_block);
-        self.count -= 1;
-        self.bytes -= message.length as usize;
-        self.messages.give_back(index);
-        self.blocks.give_back(block);
+        let (held, next) = self.free(index)?;
         if let Some(before) = self.messages.get_mut(before) {
             before.next = next;
         }
