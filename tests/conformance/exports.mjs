@@ -94,12 +94,14 @@ check("servers that are not there cost no message and no stop", async (t) => {
   });
   ann.send({ type: "OFFER", dst: "ann", payload: 1 });
   assert.equal((await ann.next()).payload, 1);
-  const [documents, points] = (await show(server, "/api/stats")).exporters;
-  assert.ok(documents.waiting > 0 && documents.waiting_bytes > 0 && documents.last_error);
-  assert.ok(points.dropped > 0 && points.sent === 0 && points.last_error);
+  await eventually("what waits and what is lost", async () => {
+    const [documents, points] = (await show(server, "/api/stats")).exporters;
+    assert.equal(points.sent, 0);
+    return documents.waiting > 0 && documents.waiting_bytes > 0 && documents.last_error && points.dropped > 0 && points.last_error;
+  });
   const begin = Date.now();
   assert.deepEqual(await server.terminate(), { code: 0, signal: null });
-  assert.ok(Date.now() - begin < 15_000);
+  assert.ok(Date.now() - begin < 30_000);
   assert.match(server.output(), /the export to Elasticsearch has ended.*dropped/);
 });
 

@@ -20,7 +20,8 @@ describe("sockets", () => {
   check("a closing frame is answered with its code", async (t) => {
     const server = await startServer(t);
     for (const [code, reason] of [[1000, "bye"], [1001, ""], [4000, "mine"]]) {
-      const ann = await server.join("ann");
+      // The socket of the round before may still be on its way out.
+      const ann = await server.joinEventually("ann");
       const closed = once(ann.ws, "close");
       ann.ws.close(code, reason);
       const [answered] = await within(closed, "the answer");
@@ -60,7 +61,7 @@ describe("sockets", () => {
   });
 
   check("any frame is a sign of life", async (t) => {
-    const server = await startServer(t, { alive_timeout: 1_500 });
+    const server = await startServer(t, { alive_timeout: 4_000 });
     // One client answers the server's pings, one pings, one sends messages; none sends a HEARTBEAT.
     const answers = await server.join("answers");
     const [pings, sends] = [await server.join("pings", { autoPong: false }), await server.join("sends", { autoPong: false })];
@@ -117,7 +118,7 @@ if (own) {
       }
       const refuse = async (id, options, count, reason) => {
         for (let number = 0; number < count; number += 1) await (await server.attempt(id, options)).closed();
-        assert.equal(await counted(reason), count, reason);
+        await eventually(`${count} of ${reason}`, async () => (await counted(reason)) === count);
       };
       await refuse("cleo", {}, 5, "server_full");
       await refuse("cleo", { key: "wrong" }, 4, "wrong_key");
@@ -138,13 +139,13 @@ if (own) {
       const first = await server.join("ann", { token: "mine" });
       assert.equal(await attempts(), 0);
       await (await server.attempt("ann")).closed();
-      assert.equal(await attempts(), 1, "a taken id");
+      await eventually("a taken id", async () => (await attempts()) === 1);
       const second = await server.join("ann", { token: "mine" });
-      assert.equal(await attempts(), 2, "a takeover");
+      await eventually("a takeover", async () => (await attempts()) === 2);
       await Promise.all([first.closed(), second.close()]);
       await eventually("the id to be free", async () => (await show(server, "/api/peers")).total === 0);
       await server.join("ann", { token: "mine" });
-      assert.equal(await attempts(), 3, "a reconnect");
+      await eventually("a reconnect", async () => (await attempts()) === 3);
     });
 
     check("a client that is taken over keeps its figures", async (t) => {
@@ -172,7 +173,7 @@ if (own) {
       for (const other of ["https://b.example", "http://a.example", "null"]) {
         await assert.rejects(server.attempt("ben", origin(other)), /403/, other);
       }
-      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "origin" }), 3);
+      await eventually("three refusals", async () => total(await server.metrics(), "peerjs_refused_total", { reason: "origin" }) === 3);
     });
 
     check("an upgrade needs Connection: Upgrade and HTTP/1.1", async (t) => {
@@ -191,7 +192,7 @@ if (own) {
         assert.match(received(), new RegExp(`^HTTP/1\\.[01] ${status}`), text);
         socket.destroy();
       }
-      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "bad_upgrade" }), 3);
+      await eventually("three refusals", async () => total(await server.metrics(), "peerjs_refused_total", { reason: "bad_upgrade" }) === 3);
     });
 
     check("a client's address is shown, a proxy's word only with --proxied", async (t) => {
@@ -213,10 +214,10 @@ if (own) {
     });
 
     check("sockets have deadlines, whatever they are at", async (t) => {
-      const server = await startServer(t, { socket_timeout: 700, alive_timeout: 60_000 });
+      const server = await startServer(t, { socket_timeout: 2_000, alive_timeout: 60_000 });
       const state = async (state) => total(await server.metrics(), "peerjs_sockets", { state });
       await server.join("ann");
-      assert.equal(await state("websocket"), 1);
+      await eventually("one WebSocket", async () => (await state("websocket")) === 1);
       const request = "GET /peerjs/id HTTP/1.1\r\nHost: x\r\n\r\n";
       const half = await raw(server, "GET /peerjs/id HT");
       const silent = await raw(server, "");
@@ -238,7 +239,7 @@ if (own) {
     });
 
     check("a WebSocket that does not read is closed, though it sends", async (t) => {
-      const server = await startServer(t, { alive_timeout: 2_000, set: "credit_bytes=268435456" });
+      const server = await startServer(t, { alive_timeout: 4_000, set: "credit_bytes=268435456" });
       const [ann, deaf] = [await server.join("ann"), await server.join("deaf")];
       deaf.ws.pause();
       const timer = setInterval(() => {
@@ -252,7 +253,7 @@ if (own) {
         ann.send({ type: "OFFER", dst: "deaf", payload: "x".repeat(900_000) });
       }
       await eventually("it to be closed", async () => !(await here()));
-      assert.equal(total(await server.metrics(), "peerjs_refused_total", { reason: "not_read" }), 1);
+      await eventually("it to be counted", async () => total(await server.metrics(), "peerjs_refused_total", { reason: "not_read" }) === 1);
       assert.ok(ann.isOpen);
     });
 
@@ -262,7 +263,7 @@ if (own) {
         await eventually("no other sockets", async () => total(await server.metrics(), "peerjs_sockets") === 0);
         const [ann] = [await server.join("ann"), await server.join("ben"), await server.join("cleo")];
         await assert.rejects(server.attempt("dora"));
-        assert.ok(total(await server.metrics(), "peerjs_refused_total", { reason }) >= 1);
+        await eventually("the refusal", async () => total(await server.metrics(), "peerjs_refused_total", { reason }) >= 1);
         const ready = async () => (await get(server.monitor, "/readyz")).status === 200;
         assert.equal(await ready(), reason === "too_many_of_address");
         await ann.close();
