@@ -12,18 +12,19 @@ const RESTART = 1012;
 /** The time without a message after which the server takes a client for idle, and more. */
 const QUIET = 3_500;
 
-/** Exchanges a message between two clients every 100 ms until one is closed. Returns the number of messages. */
+/** Exchanges a message between two clients every 100 ms until one is closed. Returns when the last one came. */
 async function talk(from, to) {
-  let count = 0;
+  let [count, last] = [0, 0];
   while (from.isOpen && to.isOpen) {
     from.send({ type: "OFFER", dst: to.id, payload: count });
     const message = await to.next().catch(() => null);
     if (message === null) break;
     assert.equal(message.payload, count);
     count += 1;
+    last = Date.now();
     await sleep(100);
   }
-  return count;
+  return last;
 }
 
 check("idle clients are closed first and one after another, a call that is set up later", async (t) => {
@@ -37,11 +38,12 @@ check("idle clients are closed first and one after another, a call that is set u
   const closed = [];
   for (const one of [...idle, ann, ben]) one.closed().then((code) => closed.push({ id: one.id, code, at: Date.now() }));
   const conversation = talk(ann, ben);
+  const begin = Date.now();
   const ended = server.terminate();
   await eventually("not ready", async () => /drains/.test((await get(server.monitor, "/readyz")).text));
   await assert.rejects(server.attempt("late"), /503/);
   assert.deepEqual(await ended, { code: 0, signal: null });
-  assert.ok((await conversation) > 40, "the conversation went on for most of the drain");
+  assert.ok((await conversation) - begin > 4_000, "the conversation went on for most of the drain");
   await eventually("all to be closed", () => closed.length === 32);
   assert.ok(closed.every(({ code }) => code === RESTART), JSON.stringify(closed));
   const names = closed.map(({ id }) => id);
@@ -51,18 +53,17 @@ check("idle clients are closed first and one after another, a call that is set u
 });
 
 check("what a client has sent before it is closed arrives, and what was sent to it", async (t) => {
-  const server = await startServer(t, { drain_seconds: 2, threads: 2 });
+  const server = await startServer(t, { drain_seconds: 4, threads: 2 });
   const pairs = [];
   for (let number = 0; number < 20; number += 1) {
     const [from, to] = [await server.join(`from ${number}`), await server.join(`to ${number}`)];
-    pairs.push({ from, to, sent: 0 });
+    pairs.push({ from, to, sent: [] });
   }
-  // A message counts as sent if the sender's socket was open for some time after it: the server has then read it.
   const sending = setInterval(() => {
     for (const pair of pairs) {
       if (!pair.from.isOpen || !pair.to.isOpen) continue;
-      pair.from.send({ type: "OFFER", dst: pair.to.id, payload: pair.sent });
-      pair.sent += 1;
+      pair.from.send({ type: "OFFER", dst: pair.to.id, payload: pair.sent.length });
+      pair.sent.push(Date.now());
     }
   }, 20);
   t.after(() => clearInterval(sending));
@@ -71,8 +72,9 @@ check("what a client has sent before it is closed arrives, and what was sent to 
   for (const { to, sent } of pairs) {
     const numbers = to.unread.filter(({ type }) => type === "OFFER").map(({ payload }) => payload);
     assert.deepEqual(numbers, numbers.map((_, index) => index), "in order, none missing between");
-    // The last few may have been sent while one of the two was already being closed.
-    assert.ok(sent - numbers.length <= 5, `${sent} sent, ${numbers.length} arrived`);
+    // Those of the last second may have been sent while one of the two was already being closed: a busy machine closes slowly.
+    const due = sent.filter((at) => at < sent.at(-1) - 1_000).length;
+    assert.ok(numbers.length >= due, `${sent.length} sent, ${due} of them in time, ${numbers.length} arrived`);
   }
 });
 

@@ -29,7 +29,17 @@ function get(url, headers = {}) {
 }
 
 /** Starts the command with additional options and environment. `without` removes an option of the command. */
-async function start(t, { options = [], environment = {}, without, probe }) {
+async function start(t, how) {
+  for (let attempt = 1; ; attempt += 1) {
+    const port = await startOnce(t, how);
+    if (port !== null) return port;
+    // Another program may have taken a port after it was chosen.
+    assert.ok(attempt < 3, "the server does not start");
+  }
+}
+
+/** The same, once: null if the server has ended. */
+async function startOnce(t, { options = [], environment = {}, without, probe }) {
   const [port, monitor] = await freePorts(2);
   const line = command.map((part) => part.replaceAll("{port}", port).replaceAll("{monitor}", monitor));
   const at = line.indexOf(without);
@@ -42,11 +52,12 @@ async function start(t, { options = [], environment = {}, without, probe }) {
     child.kill("SIGKILL");
     await ended;
   });
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   await eventually("the server to answer", async () => {
     const answer = await get(probe(port)).catch(() => null);
-    return answer?.status === 200;
+    return answer?.status === 200 || hasEnded();
   });
-  return port;
+  return hasEnded() ? null : port;
 }
 
 /** Joins by WebSocket. Returns the first message. */

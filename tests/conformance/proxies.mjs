@@ -71,8 +71,8 @@ const common = (port, name) => ({
   agent: false,
 });
 
-/** Sends a request to a name through the proxy. Returns `{ status, text, response }`; with `first`, after the first data. */
-function ask(port, name, path, { method = "GET", headers = {}, body = "", first = false } = {}) {
+/** Sends a request to a name through the proxy. Returns `{ status, text, response }`; with `until`, as soon as the text matches. */
+function ask(port, name, path, { method = "GET", headers = {}, body = "", until } = {}) {
   const answer = new Promise((resolve, reject) => {
     const all = { host: `${name}:${port}`, ...headers };
     const request = https.request({ ...common(port, name), path, method, headers: all }, (response) => {
@@ -80,7 +80,7 @@ function ask(port, name, path, { method = "GET", headers = {}, body = "", first 
       response.setEncoding("utf8").on("error", reject);
       response.on("data", (data) => {
         text += data;
-        if (first) resolve({ status: response.statusCode, text, response });
+        if (until?.test(text)) resolve({ status: response.statusCode, text, response });
       });
       response.on("end", () => resolve({ status: response.statusCode, text, response }));
     });
@@ -130,8 +130,11 @@ async function through(t, server, port) {
 
   // The monitor: token, live events, and a change from its own page, but not from another's.
   assert.equal((await ask(port, MONITOR, "/metrics")).status, 401);
-  assert.match((await ask(port, MONITOR, "/metrics", { headers: bearer })).text, /^corelane_connections_open 1$/m);
-  const events = await ask(port, MONITOR, "/api/events", { headers: bearer, first: true });
+  await eventually("one connection in the figures", async () => {
+    return /^corelane_connections_open 1$/m.test((await ask(port, MONITOR, "/metrics", { headers: bearer })).text);
+  });
+  const events = await ask(port, MONITOR, "/api/events", { headers: bearer, until: /^id: \d+\nevent: figures$/m });
+  assert.equal(events.status, 200);
   assert.match(events.text, /^id: \d+\nevent: figures$/m);
   events.response.destroy();
   const set = (origin) => {
