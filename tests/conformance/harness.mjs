@@ -25,7 +25,7 @@ import { fileURLToPath } from "node:url";
 import WebSocket from "ws";
 
 /** The time limit for every wait, in milliseconds. */
-export const WAIT = 20_000;
+export const WAIT = 60_000;
 /** The time between SIGTERM and SIGKILL at the end of a test, in milliseconds. */
 const GRACE = 3_000;
 const HOST = "127.0.0.1";
@@ -73,10 +73,10 @@ const skips = Object.assign({}, ...skipFiles.map((file) => JSON.parse(readFileSy
 export const isSkipped = (name) => name in skips;
 
 /** A test with a time limit, so that a test that hangs ends with its server. */
-export function check(name, run, { only = true } = {}) {
+export function check(name, run, { only = true, timeout = 120_000 } = {}) {
   const npm = !own && name in NPM_FAILS && `npm's server fails it: ${NPM_FAILS[name]}`;
   const skip = (!only && "corelane's own") || npm || skips[name] || false;
-  test(name, { timeout: 120_000, skip }, run);
+  test(name, { timeout, skip }, run);
 }
 
 // ---------------------------------------------------------------------------------------------------- waiting

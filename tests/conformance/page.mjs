@@ -19,12 +19,14 @@ import { check, eventually, get, show, startServer, TOKEN } from "./harness.mjs"
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const SOURCES = process.env.PAGE === "sources";
+/** The time limit for one step of a browser, in milliseconds. */
+const PATIENCE = 60_000;
 const HOSTILE = '</script><img src=x onerror="document.title=1">\u202egpj';
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 let browser;
 before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS, timeout: 120_000 });
 });
 after(() => browser?.close());
 
@@ -37,6 +39,7 @@ after(() => browser?.close());
 async function open(t, server, { mayFail, token = TOKEN, ...context } = {}) {
   const url = server.url ?? `http://127.0.0.1:${server.monitor}/`;
   const tab = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...context });
+  tab.setDefaultTimeout(PATIENCE);
   const page = await tab.newPage();
   const [errors, elsewhere] = [[], []];
   page.on("pageerror", (error) => errors.push(error.stack ?? String(error)));
@@ -74,7 +77,7 @@ function configured(t, ...lines) {
   writeFileSync(path.join(folder, "page.toml"), lines.join("\n"));
   return { config: path.join(folder, "page.toml") };
 }
-const live = (page) => page.locator("#status.live-now").waitFor({ timeout: 20_000 });
+const live = (page) => page.locator("#status.live-now").waitFor({ timeout: PATIENCE });
 const text = (page, selector) => page.locator(selector).innerText();
 
 async function shoot(page, name) {
@@ -165,8 +168,9 @@ check("the figures are those of the report, under load", async (t) => {
   assert.ok(SOURCES || (await get(server.monitor, "/")).text === assemble(), "the server's page is not that of the sources");
   await live(page);
   let rounds = 0;
-  const end = Date.now() + 6_000;
-  while (Date.now() < end) {
+  const [end, latest] = [Date.now() + 6_000, Date.now() + PATIENCE];
+  // A browser on a busy machine is slow.
+  while (Date.now() < end || (rounds < 5 && Date.now() < latest)) {
     const { stats, tiles, series, workers, clients } = await shown(page);
     const window = stats.messages.windows.last_minute;
     if (window.count === 0) continue;
@@ -277,7 +281,7 @@ check("an alert is raised, marked and resolved", async (t) => {
   const clients = [];
   for (const name of ["ann", "ben", "cat"]) clients.push(await server.join(name));
   const alert = page.locator("#firing p");
-  await alert.waitFor({ timeout: 20_000 });
+  await alert.waitFor({ timeout: PATIENCE });
   assert.match(await alert.innerText(), /^Warning connections The number of connections is 3.* since \d\d:\d\d:\d\d UTC/);
   assert.match(await page.title(), /^\(1\) /);
   assert.ok(await page.locator(".tile.warn h3", { hasText: "Connections" }).isVisible());
@@ -295,7 +299,7 @@ check("a server that goes and comes back", async (t) => {
   await live(page);
   await server.terminate();
   const outage = page.locator("#outage");
-  await outage.waitFor({ timeout: 20_000 });
+  await outage.waitFor({ timeout: PATIENCE });
   const said = await outage.innerText();
   assert.match(said, /has not answered since \d\d:\d\d:\d\d UTC \(\d+ s\).*figures below are of \d\d:\d\d:\d\d UTC/);
   assert.match(await text(page, "#state"), /^No connection since/);
@@ -309,7 +313,7 @@ check("a server that goes and comes back", async (t) => {
 check("settings change with the token only", async (t) => {
   const server = await startServer(t);
   const page = await open(t, server, { mayFail: /40[01]/, token: null });
-  await page.locator("#token-box").waitFor({ timeout: 20_000 });
+  await page.locator("#token-box").waitFor({ timeout: PATIENCE });
   await page.locator("#token-value").fill(TOKEN);
   await page.keyboard.press("Enter");
   await live(page);
@@ -478,17 +482,17 @@ check("a minute at ten times the event rate does not grow it", async (t) => {
     const { nodes, jsEventListeners } = await session.send("Memory.getDOMCounters");
     return { usedSize, nodes, jsEventListeners };
   };
-  await sleep(15_000); // Every range and list is full: 150 slots have come.
+  // Every range and list is full after 150 slots. A busy machine sends fewer events in a minute.
+  await eventually("150 events", () => events >= 150);
   const first = await measure();
-  await sleep(60_000);
+  await eventually("600 more", () => events >= 750, 4 * PATIENCE);
   const last = await measure();
   t.diagnostic(`${events} events; heap ${first.usedSize} → ${last.usedSize} bytes, nodes ${first.nodes} → ${last.nodes}`);
-  assert.ok(events > 500, `${events} events`);
   // The heap itself varies by some 100 KiB. Six hundred kept reports would be 46 MB, kept rows of clients 10 MB.
   assert.ok(last.usedSize < first.usedSize * 1.1 + 1_000_000, `heap ${first.usedSize} → ${last.usedSize}`);
   assert.ok(last.nodes <= first.nodes * 1.05 + 100, `nodes ${first.nodes} → ${last.nodes}`);
   assert.ok(last.jsEventListeners <= first.jsEventListeners + 10, `listeners ${first.jsEventListeners} → ${last.jsEventListeners}`);
-});
+}, { timeout: 8 * PATIENCE });
 
 check("the machines of a cluster and their links are shown", async (t) => {
   const { unusable, startNats } = await import("./nats.mjs");
@@ -504,13 +508,12 @@ check("the machines of a cluster and their links are shown", async (t) => {
   const page = await open(t, server);
   await live(page);
   await eventually("the figures of the link", async () => /right\s+up[^]*\b30\b/.test(await text(page, "#links-table")));
-  const shown = await text(page, "#cluster");
-  assert.match(shown, /left\s+this one/);
-  assert.match(shown, /NATS\s+connected/);
-  assert.match(shown, /Names of all\s+2/);
+  for (const wanted of [/left\s+this one/, /NATS\s+connected/, /Names of all\s+2/]) {
+    await eventually(`the cluster to show ${wanted}`, async () => wanted.test(await text(page, "#cluster")));
+  }
   await shoot(page, "cluster");
   await page.setViewportSize({ width: 390, height: 800 });
   await shoot(page, "cluster-phone");
   await other.kill();
-  await eventually("the other to be gone", async () => /right\s+down/.test(await text(page, "#links-table")) || !/right/.test(await text(page, "#links-table")), 40_000);
+  await eventually("the other to be gone", async () => /right\s+down/.test(await text(page, "#links-table")) || !/right/.test(await text(page, "#links-table")), PATIENCE);
 });
