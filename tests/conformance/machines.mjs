@@ -6,8 +6,11 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { eventually, get, show, startOne } from "./harness.mjs";
 
-/** How long a machine may take to give up an id that the same client has taken to another one, by its token. */
-const TAKE_OVER = 2_000;
+/**
+ * How long a machine may take to give up an id that the same client has taken to another one, by its token: some milliseconds, or
+ * more on a computer that is busy.
+ */
+const TAKE_OVER = 5_000;
 /**
  * For so long at least nobody else gets an id of a machine that is killed or paused: a lease lasts 20 s, its last renewal was up to
  * 5 s before, and 3 s are for a computer that is busy.
