@@ -277,7 +277,7 @@ int main(void) {
   corelane_monitor monitor;
   corelane_client ann;
   corelane_door door;
-  alarm(100);
+  alarm(240);
   NEED(corelane_monitor_new(NULL, 0, &monitor, &error) == CORELANE_OK);
   NEED(corelane_monitor_connect(monitor, "ann", NUL, "app", NUL, &ann, &error) == CORELANE_OK);
   serves(monitor);

@@ -133,7 +133,7 @@ static void sends_documents(corelane_monitor monitor) {
   options.stream_namespace = "test";
   options.service = "c-tests";
   options.queue_bytes = 1 << 20;
-  options.request_timeout_ns = 5 * SECOND;
+  options.request_timeout_ns = 30 * SECOND;
   IS(corelane_monitor_export_elasticsearch(monitor, &options, &exporter, &error), CORELANE_OK);
   figures.size = 7;
   IS(corelane_exporter_figures(exporter, &figures), CORELANE_INVALID);
@@ -300,7 +300,7 @@ int main(void) {
   corelane_monitor monitor;
   corelane_exporter exporter;
   corelane_client ann;
-  alarm(100);
+  alarm(240);
   start_server();
   NEED(corelane_monitor_new(NULL, 0, &monitor, &error) == CORELANE_OK);
   NEED(corelane_monitor_connect(monitor, "ann", NUL, "app", NUL, &ann, &error) == CORELANE_OK);

@@ -112,7 +112,7 @@ static void check_same(void) {
   CHECK(event->length > strlen(TO_BOB) && event->bytes[0] == '{');
   IS(corelane_port_outstanding(self.loop.port, self.bob, &outstanding), CORELANE_OK);
   CHECK(outstanding.messages == 1 && outstanding.size == sizeof outstanding);
-  IS(corelane_port_route(self.loop.port, self.ann, BYTES(TO_BOB), SECOND, &routed), CORELANE_OK);
+  IS(corelane_port_route(self.loop.port, self.ann, BYTES(TO_BOB), 20 * SECOND, &routed), CORELANE_OK);
   CHECK(routed.outcome == CORELANE_ROUTED_DELIVERED);
   IS(corelane_port_disconnect(self.loop.port, self.bob), CORELANE_OK);
   CHECK(await_kind(&self.loop, CORELANE_EVENT_CLOSED)->token == 2);
@@ -261,7 +261,7 @@ static void check_larger(void) {
   IS_UNTOUCHED(outstanding);
   CHECK(outstanding.then.messages == 2 * COUNT && outstanding.then.reserved == 0);
   NOT_SET(routed);
-  IS(corelane_port_route(self.loop.port, self.ann, BYTES(TO_BOB), SECOND, &routed.then), CORELANE_OK);
+  IS(corelane_port_route(self.loop.port, self.ann, BYTES(TO_BOB), 20 * SECOND, &routed.then), CORELANE_OK);
   IS_UNTOUCHED(routed);
   CHECK(routed.then.outcome == CORELANE_ROUTED_DELIVERED && routed.then.reason == 0);
   NOT_SET(options);
@@ -285,7 +285,7 @@ static void check_larger(void) {
 }
 
 int main(void) {
-  alarm(60);
+  alarm(240);
   CHECK(corelane_version() >> 16 == CORELANE_VERSION_NUMBER >> 16);
   check_same();
   check_smaller();

@@ -251,7 +251,7 @@ static void check_handlers(void) {
   CHECK(corelane_port_release_views(port) == CORELANE_OK);
   {
     int turn;
-    for (turn = 0; turn < 1000 && atomic_load(&frees) == 0; turn++) {
+    for (turn = 0; turn < 20000 && atomic_load(&frees) == 0; turn++) {
       usleep(1000);
     }
   }
@@ -350,7 +350,7 @@ static void check_tasks(void) {
 }
 
 int main(void) {
-  alarm(60);
+  alarm(240);
   check_builders();
   check_handlers();
   check_base_route();

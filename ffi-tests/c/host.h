@@ -27,8 +27,11 @@ static inline corelane_port open_port(corelane_router router, uint32_t flags) {
   int32_t status = CORELANE_LIMIT;
   int turn;
   options.flags = flags;
-  for (turn = 0; turn < 1000 && status == CORELANE_LIMIT; turn++) {
+  for (turn = 0; turn < 20000 && status == CORELANE_LIMIT; turn++) {
     status = corelane_port_open(router, &options, &port, &error);
+    if (status == CORELANE_LIMIT) {
+      usleep(1000);
+    }
   }
   if (status != CORELANE_OK) {
     fprintf(stderr, "open: %d %s\n", error.code, error.message);
@@ -51,7 +54,7 @@ static inline corelane_client join_as(corelane_port port, const corelane_connect
   corelane_error error = CORELANE_ERROR_INIT;
   int32_t status = CORELANE_LIMIT;
   int turn;
-  for (turn = 0; turn < 2000 && status == CORELANE_LIMIT; turn++) {
+  for (turn = 0; turn < 20000 && status == CORELANE_LIMIT; turn++) {
     status = corelane_port_connect(port, options, &client, &error);
     if (status == CORELANE_LIMIT) {
       usleep(1000);
@@ -106,7 +109,7 @@ static inline const corelane_event *next_within(loop *self, uint32_t millisecond
 static inline const corelane_event *await_kind(loop *self, uint32_t kind) {
   const corelane_event *event;
   do {
-    event = next_within(self, 10000);
+    event = next_within(self, 60000);
     NEED(event != NULL);
   } while (event->kind != kind);
   return event;
@@ -122,7 +125,7 @@ static inline void end_router(corelane_router router) {
 static inline void check_conservation(corelane_router router) {
   uint64_t submitted = 1, ended = 0;
   int turn;
-  for (turn = 0; turn < 5000; turn++) { /* A worker that leaves a released port updates its counts last. */
+  for (turn = 0; turn < 20000; turn++) { /* A worker that leaves a released port updates its counts last. */
     submitted = figure(router, "corelane_messages_submitted_total", "");
     ended = figure(router, "corelane_messages_refused_total", "") + figure(router, "corelane_messages_failed_total", "") +
             figure(router, "corelane_messages_delivered_total", "") + figure(router, "corelane_messages_expired_total", "");
@@ -131,7 +134,7 @@ static inline void check_conservation(corelane_router router) {
     }
     usleep(1000);
   }
-  CHECK(submitted == ended && turn < 5000);
+  CHECK(submitted == ended && turn < 20000);
 }
 
 #endif

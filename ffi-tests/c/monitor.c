@@ -360,7 +360,7 @@ struct seen {
 
 static void wait_for(atomic_int *word, int least) {
   struct timespec pause = {0, 1000000};
-  int patience = 20000;
+  int patience = 60000;
   while (atomic_load(word) < least && patience-- > 0) nanosleep(&pause, NULL);
   CHECK(atomic_load(word) >= least);
 }
@@ -477,7 +477,7 @@ static void alerts(void) {
   CHECK(corelane_monitor_connect(monitor, "ann", NUL, NULL, 0, &ann, NULL) == CORELANE_OK);
   atomic_store(&seen.block, 1);
   CHECK(corelane_monitor_tick(monitor) == CORELANE_OK);
-  CHECK(corelane_alert_poll_wait(queue, 5 * SECOND) == 1 && poll(&watched, 1, 0) == 1);
+  CHECK(corelane_alert_poll_wait(queue, 60 * SECOND) == 1 && poll(&watched, 1, 0) == 1);
   CHECK(corelane_alert_poll_next(queue, found) == CORELANE_OK);
   CHECK(strcmp(found[0].name, "crowd") == 0 && found[0].notification == CORELANE_NOTIFICATION_RAISED);
   CHECK(found[0].state == CORELANE_ALERT_FIRING && found[0].value == 1 && found[0].threshold == 0.25);
@@ -491,11 +491,11 @@ static void alerts(void) {
   CHECK(atomic_load(&seen.signals) == 1);
   CHECK(corelane_monitor_remove_callback(monitor, callback, 1000000) == CORELANE_TIMEOUT && atomic_load(&seen.freed) == 0);
   atomic_store(&seen.block, 0);
-  CHECK(corelane_monitor_remove_callback(monitor, callback, 5 * SECOND) == CORELANE_OK && atomic_load(&seen.freed) == 1);
+  CHECK(corelane_monitor_remove_callback(monitor, callback, 60 * SECOND) == CORELANE_OK && atomic_load(&seen.freed) == 1);
   CHECK(atomic_load(&seen.calls) == 1 && atomic_load(&seen.raised) == 1);
   wait_for(&self.freed, 1);
   CHECK(atomic_load(&self.calls) == 1);
-  CHECK(corelane_monitor_remove_callback(monitor, own, SECOND) == CORELANE_OK);
+  CHECK(corelane_monitor_remove_callback(monitor, own, 60 * SECOND) == CORELANE_OK);
   CHECK(corelane_monitor_remove_callback(monitor, (corelane_callback){0}, 0) == CORELANE_STALE);
 
   CHECK(corelane_monitor_disconnect(monitor, ann) == CORELANE_OK);
@@ -524,7 +524,7 @@ static void alerts(void) {
     }
     CHECK(corelane_monitor_on_alert(monitor, on_alert, &seen, on_free, &all[16], &error) == CORELANE_LIMIT);
     CHECK(atomic_load(&seen.freed) == 0);
-    for (at = 0; at < 16; at++) CHECK(corelane_monitor_remove_callback(monitor, all[at], 5 * SECOND) == CORELANE_OK);
+    for (at = 0; at < 16; at++) CHECK(corelane_monitor_remove_callback(monitor, all[at], 60 * SECOND) == CORELANE_OK);
     CHECK(atomic_load(&seen.freed) == 16);
   }
 
@@ -559,7 +559,7 @@ static void reports(void) {
   corelane_error error = CORELANE_ERROR_INIT;
   corelane_stats stats = CORELANE_STATS_INIT;
   FILE *stream = NULL;
-  int patience = 2000;
+  int patience = 20000;
   NEED(mkdtemp(path) != NULL);
   snprintf(file, sizeof file, "%s/report", path);
   CHECK(corelane_monitor_on_report(monitor, CORELANE_REPORT_JSON, on_report, &seen, on_free, &callback, &error) == CORELANE_OK);
@@ -577,9 +577,9 @@ static void reports(void) {
   }
   CHECK(stream != NULL && fgets(line, sizeof line, stream) != NULL && strncmp(line, "<!", 2) == 0);
   if (stream != NULL) fclose(stream);
+  CHECK(corelane_monitor_remove_callback(monitor, written, 20 * SECOND) == CORELANE_OK);
+  CHECK(corelane_monitor_remove_callback(monitor, callback, 20 * SECOND) == CORELANE_OK && atomic_load(&seen.freed) == 1);
   CHECK(corelane_monitor_snapshot(monitor, &stats) == CORELANE_OK && stats.reports == 1 && stats.reports_failed == 0);
-  CHECK(corelane_monitor_remove_callback(monitor, written, SECOND) == CORELANE_OK);
-  CHECK(corelane_monitor_remove_callback(monitor, callback, SECOND) == CORELANE_OK && atomic_load(&seen.freed) == 1);
   CHECK(corelane_monitor_release(monitor) == CORELANE_OK);
   unlink(file);
   rmdir(path);
