@@ -25,7 +25,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 count() { # count NAME OPERATIONS: instructions of one run
-    timeout 100 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+    timeout 600 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
         --collect-atstart=no --toggle-collect='*measured*' "$binary" "$1" "$2" 2>&1 |
         sed -n 's/.*Collected : *\([0-9]*\).*/\1/p'
 }

@@ -13,7 +13,7 @@ failed=0 passed=0
 
 run() { # run MODEL MUTANT
     # A subshell keeps the shell's message about an abort out of the output.
-    (CORELANE_MUTANT=$2 timeout 600 "$built" --exact "models::$1" >target/loom/output.txt 2>&1) 2>/dev/null
+    (CORELANE_MUTANT=$2 timeout 1800 "$built" --exact "models::$1" >target/loom/output.txt 2>&1) 2>/dev/null
 }
 
 case ${1:-models} in

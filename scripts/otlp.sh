@@ -8,7 +8,7 @@ mkdir -p "$work"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$work/collector" "127.0.0.1:$port" "$work/metrics.jsonl" &
 trap 'kill -INT $!' EXIT
-for _ in {1..100}; do
+for _ in {1..1200}; do # a minute: a busy machine starts programs slowly
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
     sleep 0.05
 done

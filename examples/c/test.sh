@@ -25,7 +25,7 @@ start() {
     "${@:3}" <"$2" 9>&- >"$work/$1.out" 2>"$work/$1.err" &
     pid=$!
     started+=("$pid")
-    for _ in {1..200}; do
+    for _ in {1..1200}; do # a minute: a busy machine starts programs slowly
         port=$(sed -n 's/^listening on 127.0.0.1://p' "$work/$1.out")
         if [[ -n $port ]]; then return; fi
         sleep 0.05
@@ -45,23 +45,23 @@ epoll_router() {
     start router /dev/null "$work/epoll_router" 0
     exec {ann}<>"/dev/tcp/127.0.0.1/$port" {ben}<>"/dev/tcp/127.0.0.1/$port"
     printf 'ben\n{"type":"offer","to":"ben","payload":0}\n' >&"$ben"
-    read -r -t 10 line <&"$ben" || fail "epoll_router: ben is not there"
+    read -r -t 60 line <&"$ben" || fail "epoll_router: ben is not there"
     printf 'ann\n{"type":"offer","to":"ben","payload":1}\n{"type":"offer",' >&"$ann"
     printf '"to":"ben","payload":2}\nnonsense\n{"type":"ping"}\n' >&"$ann"
     for number in 1 2; do
-        read -r -t 10 line <&"$ben" || fail "epoll_router: no message $number"
+        read -r -t 60 line <&"$ben" || fail "epoll_router: no message $number"
         [[ $line == *'"payload":'$number* && $line == *'"from":"ann"'* ]] || fail "epoll_router: $line"
     done
     # ann does not read: 40 MB are more than its credit and the network's buffers.
     head -c 60000 /dev/zero | tr '\0' x >"$work/large"
     for _ in {1..700}; do printf '{"type":"offer","to":"ann","payload":"%s"}\n' "$(cat "$work/large")"; done >&"$ben"
-    for _ in {1..100}; do
+    for _ in {1..600}; do
         if grep -q "closed: credit_exhausted" "$work/router.err"; then break; fi
         sleep 0.1
     done
     grep -q "closed: credit_exhausted" "$work/router.err" || fail "epoll_router: a client that does not read stays"
     echo '{"type":"offer","to":"ben","payload":3}' >&"$ben"
-    read -r -t 10 line <&"$ben" && [[ $line == *'"payload":3'* ]] || fail "epoll_router: $line"
+    read -r -t 60 line <&"$ben" && [[ $line == *'"payload":3'* ]] || fail "epoll_router: $line"
     kill -TERM "$pid"
     wait "$pid" || fail "epoll_router: status $?: $(cat "$work/router.err")"
     exec {ann}>&- {ben}>&-
@@ -73,9 +73,12 @@ send_only() {
     exec 9<>"$work/input"
     start sender "$work/input" "$work/send_only" 0
     exec {reads}<>"/dev/tcp/127.0.0.1/$port" {deaf}<>"/dev/tcp/127.0.0.1/$port"
-    sleep 0.2
-    echo first >&9
-    read -r -t 10 line <&"$reads" && [[ $line == first ]] || fail "send_only: $line"
+    # A line is only for those who are connected already, so it is sent until it comes.
+    for _ in {1..60}; do
+        echo first >&9
+        if read -r -t 1 line <&"$reads"; then break; fi
+    done
+    [[ $line == first ]] || fail "send_only: $line"
     (exec 9>&-; while read -r line && [[ $line != last ]]; do :; done; echo "$line" >"$work/last") <&"$reads" &
     local reader=$!
     started+=("$reader")
