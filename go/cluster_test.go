@@ -96,7 +96,7 @@ func joinTestCluster(t *testing.T, url, name string) testMachine {
 // await waits until the status is as wanted.
 func (m testMachine) await(t *testing.T, what string, is func(ClusterStatus) bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		status, err := m.cluster.Status()
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 	if !a.cluster.IsJoined() {
 		t.Error("joined, and not")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	claim := func(m testMachine, name, token string) *Claim {
 		t.Helper()
@@ -249,7 +249,7 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 		t.Errorf("lost: %+v", lost)
 	}
 
-	// Many claims at once take no threads.
+	// Many claims at once take no threads. On a busy machine Go makes some for calls of C that wait for a processor.
 	threads := pprof.Lookup("threadcreate").Count()
 	errs := make(chan error, 200)
 	for at := range cap(errs) {
@@ -266,7 +266,7 @@ func TestTwoRoutersAreOneCluster(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if more := pprof.Lookup("threadcreate").Count() - threads; more > 20 {
+	if more := pprof.Lookup("threadcreate").Count() - threads; more > 100 {
 		t.Errorf("200 claims have made %d threads", more)
 	}
 

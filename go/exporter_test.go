@@ -143,7 +143,7 @@ func TestFiguresGoToElasticsearch(t *testing.T) {
 		_ = monitor.RecordMessage(corelane.Message{Type: "offer", Client: "ann", Sample: corelane.Sample{Connection: ann, Service: time.Millisecond}})
 	}
 	ann.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		figures, err := exporter.Figures()
 		if err != nil {
 			t.Fatal(err)
@@ -227,7 +227,7 @@ func TestFiguresGoToACollector(t *testing.T) {
 			r.Header.Get("Content-Type") != "application/x-protobuf" {
 			t.Error(r.URL, r.Header)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("nothing came", exporter.LastError())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

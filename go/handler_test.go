@@ -125,7 +125,7 @@ func TestTheHandlerServesWhatThePageNeeds(t *testing.T) {
 	mux.Handle("/metrics", monitor.MetricsHandler())
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	ask := func(method, address string, header ...string) *http.Response {
 		t.Helper()
@@ -234,7 +234,7 @@ func TestTheDoorOfTheLibrary(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
-	for deadline := time.Now().Add(10 * time.Second); status("/healthz", "", "") != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); status("/healthz", "", "") != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the door outlives its context")
 		}

@@ -17,7 +17,7 @@ import (
 
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(100 * time.Microsecond) {
+	for end := time.Now().Add(60 * time.Second); !holds(); time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(end) {
 			t.Fatal("not in time:", what)
 		}
@@ -37,7 +37,7 @@ func connect(t testing.TB, lane *Lane, name string) *Client {
 func next(t testing.TB, lane *Lane) Event {
 	t.Helper()
 	buffer := make([]Event, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for {
 		n, err := lane.Poll(buffer)
@@ -610,7 +610,7 @@ func closeRace(t *testing.T, lane *Lane) {
 	var a *Client
 	for begin := time.Now(); a == nil; { // The slots of the round before come back soon.
 		one, err := lane.Connect("a", "generic", ConnectOptions{})
-		if a = one; err != nil && (!errors.Is(err, ErrLimit) && !errors.Is(err, ErrNameTaken) || time.Since(begin) > 10*time.Second) {
+		if a = one; err != nil && (!errors.Is(err, ErrLimit) && !errors.Is(err, ErrNameTaken) || time.Since(begin) > 30*time.Second) {
 			t.Fatal(err)
 		}
 	}
@@ -758,7 +758,7 @@ func TestFakeQueueMessagesWaits(t *testing.T) {
 		if err != ErrClosed && err != ErrStale {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("SubmitWait does not end with the worker")
 	}
 }
@@ -877,7 +877,7 @@ func TestFakeSubmitWaitEndsWithTheWorker(t *testing.T) {
 		if err != ErrStale && err != ErrClosed {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("SubmitWait waits on")
 	}
 }

@@ -40,7 +40,7 @@ func (b *lockedBuffer) String() string {
 // waitForLog waits until the log has all texts.
 func waitForLog(t *testing.T, log *lockedBuffer, texts ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		missing := ""
 		for _, text := range texts {
 			if !strings.Contains(log.String(), text) {

@@ -248,7 +248,7 @@ func TestCustomMetrics(t *testing.T) {
 func TestFiguresOfTheRuntimeComeByThemselves(t *testing.T) {
 	needLibrary(t)
 	monitor := startMonitor(t, corelane.Config{"monitor_interval_ms": "1000"})
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		got := snapshot(t, monitor).System
 		if got != nil && got.Runtime != nil {
@@ -284,9 +284,11 @@ func TestAlerts(t *testing.T) {
 	if err := monitor.AddRule(corelane.Rule{Name: "wrong", Metric: "connection.active"}); !errors.Is(err, corelane.ErrInvalid) {
 		t.Error(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
+	connected := make(chan struct{})
 	go func() {
+		defer close(connected)
 		time.Sleep(50 * time.Millisecond)
 		for at := range 5 {
 			monitor.Connect(fmt.Sprint("client", at), "")
@@ -308,6 +310,7 @@ func TestAlerts(t *testing.T) {
 			if current, err := monitor.CurrentAlerts(); err != nil || len(current) == 0 {
 				t.Error(current, err)
 			}
+			<-connected // The alert is raised by the third of them.
 			for at := range 5 {
 				monitor.Connection(fmt.Sprint("client", at)).Close()
 			}
@@ -337,7 +340,7 @@ func TestAlertsBeginWithThoseThatAreRaised(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for raised := false; !raised; {
 		current, err := monitor.CurrentAlerts()
 		if err != nil || time.Now().After(deadline) {
@@ -347,7 +350,7 @@ func TestAlertsBeginWithThoseThatAreRaised(t *testing.T) {
 			raised = raised || alert.Name == "always"
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	told := 0
 	for alert, err := range monitor.Alerts(ctx) {
@@ -356,6 +359,7 @@ func TestAlertsBeginWithThoseThatAreRaised(t *testing.T) {
 		}
 		if alert.Name == "always" {
 			told++
+			time.AfterFunc(300*time.Millisecond, cancel) // Long enough for a second one.
 		}
 	}
 	if told != 1 {

@@ -506,7 +506,7 @@ func TestMaxQueueWaitTime(t *testing.T) {
 	}
 	began := time.Now()
 	result, err := r.RouteMessage([]byte(`{"type":"ping"}`), "ann")
-	if waited := time.Since(began); err != nil || !result.Fallback || result.FallbackReason != "expired" || waited < 50*time.Millisecond || waited > 5*time.Second {
+	if waited := time.Since(began); err != nil || !result.Fallback || result.FallbackReason != "expired" || waited < 50*time.Millisecond || waited > 30*time.Second {
 		t.Errorf("%+v %v after %v", result, err, waited)
 	}
 	// It is in the ring, and the worker comes too late.
@@ -558,7 +558,7 @@ func TestProcessingTimeout(t *testing.T) {
 	turn.End()
 	l.lane.Wake()
 	<-c.done
-	if took := time.Since(began); !errors.Is(c.err, ErrTimeout) || took < 300*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); !errors.Is(c.err, ErrTimeout) || took < 300*time.Millisecond || took > 30*time.Second {
 		t.Error(c.err, took)
 	}
 }
@@ -651,7 +651,7 @@ func TestCallersAndSubmittersShareWorkers(t *testing.T) {
 		}()
 	}
 	all.Wait()
-	for deadline := time.Now().Add(20 * time.Second); got.Load() < clients*clients*rounds; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); got.Load() < clients*clients*rounds; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(got.Load())
 		}

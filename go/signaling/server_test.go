@@ -36,7 +36,7 @@ type browser struct {
 
 func join(t *testing.T, address, id string) browser {
 	t.Helper()
-	conn, err := websocket.Dial(context.Background(), "ws://"+address+"/ws?app=shop&client_id="+id, websocket.Options{IdleTimeout: 20 * time.Second, MaxMessage: 1 << 20})
+	conn, err := websocket.Dial(context.Background(), "ws://"+address+"/ws?app=shop&client_id="+id, websocket.Options{IdleTimeout: 60 * time.Second, MaxMessage: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

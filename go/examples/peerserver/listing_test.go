@@ -16,17 +16,20 @@ func TestOfManyWhoAskAtOnceOneMakesTheList(t *testing.T) {
 		return <-answers, nil
 	}
 	// Without an old list all wait for the first one.
-	var asking sync.WaitGroup
+	var begun, asking sync.WaitGroup
 	for range 100 {
+		begun.Add(1)
 		asking.Add(1)
 		go func() {
 			defer asking.Done()
+			begun.Done()
 			if got := list.get(fetch); !slices.Equal(got, []string{"first"}) {
 				t.Errorf("the first list: %q", got)
 			}
 		}()
 	}
 	<-calls
+	begun.Wait() // Who came when the list is too old would make another one.
 	answers <- []string{"first"}
 	asking.Wait()
 	if len(calls) != 0 {

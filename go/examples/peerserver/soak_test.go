@@ -64,7 +64,7 @@ func dial(address, id string) (*websocket.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket.SetReadDeadline(time.Now().Add(20 * time.Second))
+	socket.SetReadDeadline(time.Now().Add(60 * time.Second))
 	_, text, err := socket.ReadMessage()
 	if err == nil && string(text) != openText {
 		err = fmt.Errorf("%s: %s", id, text)
@@ -92,7 +92,7 @@ func figures(t *testing.T) (goroutines, descriptors, resident int) {
 // settled waits until there are no more goroutines and descriptors than before.
 func settled(t *testing.T, goroutines, descriptors int) (int, int, int) {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		g, d, r := figures(t)
 		if g <= goroutines && d <= descriptors || time.Now().After(until) {
 			return g, d, r
@@ -142,7 +142,7 @@ func TestSoak(t *testing.T) {
 		if _, got, err := other.ReadMessage(); err != nil || !strings.Contains(string(got), ann) {
 			return fmt.Errorf("%s: %s, %w", ben, got, err)
 		}
-		other.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
+		other.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(30*time.Second))
 		_, _, err = other.ReadMessage()
 		if !websocket.IsCloseError(err, 1000) {
 			return fmt.Errorf("%s: %w", ben, err)
