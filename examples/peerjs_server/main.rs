@@ -63,6 +63,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -154,6 +155,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         membership.watch(&service);
     }
 
+    // Before the first socket is served: a signal that comes then ends the server as any other.
+    let (runtime, signals) = open_signals()?;
     let (ended, mut any_ended) = mpsc::unbounded_channel();
     let (ready, is_ready) = watch::channel(true);
     let opened = listening.monitor.map(|listener| {
@@ -164,7 +167,8 @@ fn run(options: &Options) -> Result<(), Failure> {
     let listeners = listening.listeners.into_iter().zip(receivers).collect();
     let threads = start_threads(&service, &router, listeners, listening.address, &ended)?;
     drop(ended);
-    let signalled = serve(&mut any_ended, &service, certificate.as_ref(), options.drain_time());
+    let drain_time = options.drain_time();
+    let signalled = serve(&runtime, signals, &mut any_ended, &service, certificate.as_ref(), drain_time);
     tracing::info!("stopping");
 
     // An error means that the monitor's thread has already ended.
@@ -277,17 +281,24 @@ fn open_port(router: &Router) -> Result<Port, PortError> {
     }
 }
 
+/// From now on signals do not end the process, but wait for [`serve`].
+fn open_signals() -> Result<(Runtime, Signals), Failure> {
+    let failed = |error| Failure::system("cannot wait for signals", error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let signals = runtime.block_on(async { Signals::open() }).map_err(failed)?;
+    Ok((runtime, signals))
+}
+
 /// Runs until SIGINT or SIGTERM, and drains after SIGTERM. Returns an error if a network thread ends by itself.
 fn serve(
+    runtime: &Runtime,
+    mut signals: Signals,
     any_ended: &mut mpsc::UnboundedReceiver<()>,
     service: &Service,
     certificate: Option<&Certificate>,
     drain_time: Duration,
 ) -> Result<(), Failure> {
-    let failed = |error| Failure::system("cannot wait for signals", error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
-        let mut signals = Signals::open().map_err(failed)?;
         let drains = signals.wait_for_the_end(any_ended, service, certificate).await?;
         if drains && !drain_time.is_zero() {
             drain_all(service, drain_time, &mut signals).await;
