@@ -34,7 +34,7 @@ static void run_server(void) {
     execl(program, program, "-a", "127.0.0.1", "-p", port_text, "-js", "-sd", folder, "-l", "/dev/null", (char *)NULL);
     _exit(127);
   }
-  for (turn = 0; turn < 1000; turn++) {
+  for (turn = 0; turn < 3000; turn++) {
     file = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(file, (struct sockaddr *)&at, sizeof at) == 0) {
       close(file);
@@ -174,7 +174,7 @@ static void is_heard(corelane_port from, corelane_client client, corelane_room r
   const corelane_message_type plain = {0};
   const corelane_event *event = NULL;
   int turn, is_there = 0;
-  for (turn = 0; turn < 400 && !is_there; turn++) {
+  for (turn = 0; turn < 1200 && !is_there; turn++) {
     if (room.value != 0)
       IS(corelane_port_send_to_room(from, room, BYTES(message), plain, 0), CORELANE_OK);
     else
