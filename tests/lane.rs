@@ -11,9 +11,20 @@ use corelane::metrics::Accounting;
 use corelane::router::{
     Action, Builder, Event, LaneEvent, LaneHost, LaneKind, LaneSubmit, Port, ProtocolRules, Router, Worker,
 };
+use std::time::{Duration, Instant};
+
+/// Time limit for something that must happen, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const HELLO: &[u8] = br#"{"type":"hello","to":"ann"}"#;
+
+/// A configuration. Nothing expires because the machine is slow, except what is held.
+fn configured(text: &str) -> Config {
+    let mut config: Config = text.replace(',', "\n").parse().unwrap();
+    config.limits.max_queue_wait = Duration::from_secs(600);
+    config
+}
 
 /// A router whose workers the test drives.
 struct World {
@@ -23,7 +34,7 @@ struct World {
 
 impl World {
     fn new(config: &str) -> Self {
-        let config: Config = config.replace(',', "\n").parse().unwrap();
+        let config = configured(config);
         let rules = ProtocolRules::generic().message_type("later", Action::Relay { hold: true });
         let (router, workers) = Builder::new(config).protocol(rules).build().unwrap();
         Self { router, workers }
@@ -689,8 +700,10 @@ fn rule_13_a_full_ring_takes_acknowledgements_and_disconnects() {
 #[test]
 fn rule_14_a_flood_is_told_once_and_then_in_one_number() {
     let mut lane = Lane::new("workers=1,client_rate=1,client_burst=2");
+    // All at one time: a pause of the test would be worth further messages.
+    let stamp = Some(corelane::clock::Clock::new().now());
     for correlation in 0..100 {
-        lane.host.submit(lane.ann, OFFER, number(correlation)).unwrap();
+        lane.host.submit(lane.ann, OFFER, LaneSubmit { stamp, ..number(correlation) }).unwrap();
     }
     lane.host.publish();
     lane.world.run();
@@ -1168,11 +1181,11 @@ fn the_lane_of_a_router_that_cannot_have_one() {
 /// its worker notices only if the release of CLIENT_CLOSED wakes it.
 #[test]
 fn a_sleeping_worker_is_woken_by_the_read_of_the_end() {
-    let router = Builder::new("workers=1\nmax_clients=1\nidle=park".parse().unwrap()).start().unwrap();
+    let router = Builder::new(configured("workers=1,max_clients=1,idle=park")).start().unwrap();
     let mut host = router.lane_host().unwrap();
-    let wait = std::time::Duration::from_secs(20);
+    let wait = PATIENCE;
     for round in 0..200 {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let client = loop {
             match host.connect("ann", "generic") {
                 Ok(client) => break client,
@@ -1204,7 +1217,7 @@ fn a_sleeping_worker_is_woken_by_the_read_of_the_end() {
 
 /// A router with local workers only, and keepers.
 fn local_router(config: &str) -> Router {
-    let config: Config = config.replace(',', "\n").parse().unwrap();
+    let config = configured(config);
     let rules = ProtocolRules::generic().message_type("later", Action::Relay { hold: true });
     Builder::new(config).protocol(rules).start().unwrap()
 }
@@ -1221,9 +1234,9 @@ fn a_host_runs_a_local_worker() {
     for correlation in 1..=1000 {
         assert!(host.arm());
         host.submit(ann, OFFER, number(correlation)).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         let mut events = Vec::new();
-        while events.is_empty() && std::time::Instant::now() < deadline {
+        while events.is_empty() && Instant::now() < deadline {
             host.run(0); // The keeper may have the worker for a moment.
             events = host.poll_one(0, 64);
         }
@@ -1241,14 +1254,17 @@ fn the_keeper_learns_what_is_due() {
     let router = local_router("workers=1,local_workers=1,hold_ms=50");
     let mut host = router.lane_host().unwrap();
     let ann = host.connect("ann", "generic").unwrap();
-    for correlation in 1..=5 {
-        std::thread::sleep(std::time::Duration::from_millis(20)); // The keeper sleeps now.
+    let (mut correlation, mut brought) = (0, 0);
+    let deadline = Instant::now() + PATIENCE;
+    while brought < 5 {
+        std::thread::sleep(Duration::from_millis(20)); // The keeper sleeps now, most likely.
+        correlation += 1;
         host.submit(ann, br#"{"type":"later","to":"zoe"}"#, number(correlation)).unwrap();
-        assert!(host.run(0));
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        // A keeper that is late still has the worker. It brings the message then, which tells nothing.
+        brought += u64::from(host.run(0));
         while router.accounting().expired + router.accounting().failed < correlation {
-            assert!(std::time::Instant::now() < deadline, "{:?}", router.accounting());
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(Instant::now() < deadline, "{:?}", router.accounting());
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -1270,9 +1286,9 @@ fn hosts_share_local_workers() {
                     for round in 0..5000 {
                         host.submit(clients[0], text.as_bytes(), number(round)).unwrap();
                         let worker = host.worker(clients[0]).unwrap();
-                        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+                        let deadline = Instant::now() + PATIENCE;
                         while got <= round {
-                            assert!(std::time::Instant::now() < deadline, "message {round} does not arrive");
+                            assert!(Instant::now() < deadline, "message {round} does not arrive");
                             // Of the other one too: it takes the acknowledgements, and its keeper may come late.
                             if !host.run(worker) || !host.run(1 - worker) {
                                 std::thread::yield_now();
