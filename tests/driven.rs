@@ -256,7 +256,7 @@ fn what_cannot_be_handed_out_is_refused_at_the_start() {
 
 #[test]
 fn a_caller_gets_what_the_host_says() {
-    let config = config(&[("workers", 1)]);
+    let config = config(&[("workers", 1), ("max_queue_wait_ms", 600_000), ("hold_ms", 600_000)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, mut workers) = builder.build().unwrap();
@@ -299,7 +299,7 @@ fn a_caller_gets_what_the_host_says() {
 #[test]
 fn two_threads_drive_two_workers() {
     const MESSAGES: u64 = 100_000;
-    let config = config(&[("workers", 2)]);
+    let config = config(&[("workers", 2), ("max_queue_wait_ms", 600_000)]);
     let clock = Clock::new();
     let builder = Builder::new(config).protocol(rules()).clock(clock.clone());
     let (router, workers) = builder.build().unwrap();

@@ -19,6 +19,7 @@ const GUIDE: &str = include_str!("../docs/guide.md");
 fn shown() -> (Value, String) {
     let mut config = Config::default();
     config.router.workers = Some(1);
+    config.limits.max_queue_wait = Duration::from_secs(600); // However slow the machine is.
     for (key, value) in
         [("high_connection_threshold", "1"), ("credit_messages", "1"), ("credit_policy", "refuse")]
     {

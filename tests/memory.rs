@@ -12,6 +12,7 @@ use corelane::error::{BuildError, PortError};
 use corelane::router::{Builder, Event, Port, Router};
 use std::io::{Read, Write};
 use std::process::Command;
+use std::time::Duration;
 
 mod support;
 
@@ -217,6 +218,8 @@ fn config(workers: u32, ports: u32, clients: u64) -> Config {
     config.router.pin = false;
     config.router.max_ports = ports;
     config.limits.max_clients = clients as u32;
+    // Each message arrives, however slow the machine is.
+    config.limits.max_queue_wait = Duration::from_secs(600);
     // Rings that carry the largest message, because out-of-line payloads are allocated on demand.
     config.router.ring_bytes = 512 << 10;
     config

@@ -323,7 +323,7 @@ fn the_message_of_a_handler_that_is_given_up_is_told_whatever_other_ports_have()
     let entered = Arc::new(AtomicBool::new(false));
     let gate = Arc::new(AtomicBool::new(false));
     let (enters, opens) = (Arc::clone(&entered), Arc::clone(&gate));
-    let router = Builder::new(config(&[("workers", 1)]))
+    let router = Builder::new(config(&[("workers", 1), ("max_queue_wait_ms", 600_000)]))
         .handler("generic", "offer", move |_| {
             enters.store(true, SeqCst);
             until(|| opens.load(SeqCst));

@@ -277,7 +277,14 @@ fn a_fan_out_shares_one_payload() {
 /// Threads on both sides: every message arrives unchanged, and no payload is left.
 #[test]
 fn threads_exchange_large_messages() {
-    let set = [("workers", "2"), ("pin", "off"), ("ring_bytes", "8192"), ("max_message", "70000")];
+    // Each message arrives, however slow the machine is.
+    let set = [
+        ("workers", "2"),
+        ("pin", "off"),
+        ("ring_bytes", "8192"),
+        ("max_message", "70000"),
+        ("max_queue_wait_ms", "600000"),
+    ];
     let mut router = Builder::new(config_of(&set)).start().unwrap();
     let mut port = router.port().unwrap();
     let (ann, _) = (connect(&mut port, "ann"), connect(&mut port, "ben"));

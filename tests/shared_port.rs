@@ -64,6 +64,7 @@ const PER_THREAD: u64 = 2_000;
 fn many_threads_keep_each_clients_order() {
     let config = config(&[
         ("workers", 2),
+        ("max_queue_wait_ms", 600_000),
         ("backlog_bytes", 1 << 28),
         ("credit_messages", 65_535),
         ("credit_bytes", 1 << 30),

@@ -27,7 +27,9 @@ fn several_threads() -> Runtime {
 
 /// A router, and a port of it that has a local worker if `local` is 1.
 fn opened(local: u64, more: &[(&str, u64)]) -> (Router, AsyncPort) {
-    let set = [&[("workers", 1), ("local_workers", local)], more].concat();
+    // Nothing expires in a queue because the machine is slow.
+    let set = [("workers", 1), ("local_workers", local), ("max_queue_wait_ms", 600_000)];
+    let set = [&set[..], more].concat();
     let router = Builder::new(config(&set)).start().unwrap();
     let port = if local > 0 { router.local_port() } else { router.port() };
     let port = AsyncPort::new(port.unwrap()).unwrap();

@@ -61,7 +61,8 @@ fn arrives(port: &mut Port, wanted: u64) -> bool {
 /// Submits two owned payloads, then a plain message, and stops. Returns the numbers of messages that were delivered
 /// and that failed.
 fn survives(given: fn(ThreadId) -> Owned) -> (u64, u64) {
-    let mut router = Builder::new(config(&[("workers", "1"), ("pin", "off")])).start().unwrap();
+    let set = [("workers", "1"), ("pin", "off"), ("max_queue_wait_ms", "600000")];
+    let mut router = Builder::new(config(&set)).start().unwrap();
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "", 1).unwrap();
     port.connect("ben", "generic", "", 2).unwrap();

@@ -31,7 +31,9 @@ const MONITOR: &str = "corelane-monito";
 
 #[test]
 fn a_monitor_goes_on_when_its_router_is_gone() {
-    let mut router = Builder::new("workers=1".parse().unwrap()).start().unwrap();
+    // Each message arrives, however slow the machine is.
+    let config = "workers=1\nmax_queue_wait_ms=600000".parse().unwrap();
+    let mut router = Builder::new(config).start().unwrap();
     let monitor = Monitor::of(&router.source());
     let mut port = router.port().unwrap();
     let ann = port.connect("ann", "generic", "app", 1).unwrap();

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts threads for the workers of a built router. The first worker panics at the message after
 /// `panics_after` messages.
@@ -17,6 +17,7 @@ fn started(workers: u32, panics_after: u64) -> (Router, Vec<JoinHandle<()>>) {
     let mut config = Config::default();
     config.router.workers = Some(workers);
     config.router.idle = Idle::Park;
+    config.limits.max_queue_wait = Duration::from_secs(600); // However slow the machine is.
     // A worker that had no processor for a while delivers all that waits before the port polls again.
     config.set("credit_messages", "60000").unwrap();
     // By default all clients may leave a worker that gets no processor at first, before it has had its messages.
