@@ -21,10 +21,11 @@ use prost::Message;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request: its head in lower case, and its body.
 type Request = (String, Vec<u8>);
@@ -100,6 +101,8 @@ fn read(stream: &TcpStream) -> Option<Request> {
 fn options(url: &str) -> Options {
     let mut options = Options::new(url);
     options.interval = Duration::from_secs(1);
+    // A server of these tests that gets no processor for a while has not failed.
+    options.request_timeout = Duration::from_secs(60);
     options
 }
 
@@ -236,9 +239,14 @@ fn every_figure_of_the_text_is_in_the_request() {
 
 #[test]
 fn a_failed_request_is_followed_by_the_next() {
-    let server = Scripted::start(|turn| match turn {
+    // The second answer waits until the test has seen what the first one leaves.
+    let (go, seen) = channel::<()>();
+    let server = Scripted::start(move |turn| match turn {
         0 => (503, b"busy".to_vec()),
-        1 => (200, b"\xff\xff\xff".to_vec()),
+        1 => {
+            let _ = seen.recv_timeout(PATIENCE / 2);
+            (200, b"\xff\xff\xff".to_vec())
+        }
         2 => (401, Vec::new()),
         _ => (200, Vec::new()),
     });
@@ -246,6 +254,7 @@ fn a_failed_request_is_followed_by_the_next() {
     wait_for(&exporter, "the refusal", |figures| {
         figures.last_error.as_ref().is_some_and(|e| e.contains("503"))
     });
+    go.send(()).unwrap();
     let figures = wait_for(&exporter, "a success", |figures| figures.sent > 0);
     assert_eq!((figures.failed, figures.last_error), (3, None));
     assert_eq!(exporter.stop(PATIENCE).failed, 3);
