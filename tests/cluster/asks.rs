@@ -15,9 +15,11 @@ fn name(number: usize) -> String {
     format!("client {number}")
 }
 
-/// Two machines, the second with all the names.
-fn machines(nats: &Server) -> (Machine, Machine) {
-    let small = |machine: &str| Machine::with(&nats.url(), machine, &[], |options| options.names = ROOM);
+/// Two machines, the second with all the names. A message is held for so many milliseconds.
+fn machines(nats: &Server, hold: &str) -> (Machine, Machine) {
+    let small = |machine: &str| {
+        Machine::with(&nats.url(), machine, &[("hold_ms", hold)], |options| options.names = ROOM)
+    };
     let (mut a, mut b) = (small("a"), small("b"));
     a.join(1);
     b.join(1);
@@ -52,7 +54,7 @@ fn leave(machine: &mut Machine, from: &str, to: &str, number: u64) {
 #[test]
 fn ten_times_as_many_names_as_there_is_room_for_are_reached_in_order() {
     let Some(nats) = Server::start("asks") else { return };
-    let (mut a, mut b) = machines(&nats);
+    let (mut a, mut b) = machines(&nats, "60000");
     let (mut last, mut sent) = (HashMap::<String, u64>::new(), 0);
     for _ in 0..3 {
         for first in (0..NAMES).step_by(20) {
@@ -106,7 +108,7 @@ fn ten_times_as_many_names_as_there_is_room_for_are_reached_in_order() {
 #[test]
 fn names_without_room_are_claimed_taken_over_and_left() {
     let Some(nats) = Server::start("asks-claims") else { return };
-    let (mut a, mut b) = machines(&nats);
+    let (mut a, mut b) = machines(&nats, "10000");
     let last = name(NAMES - 1);
     assert_eq!(a.cluster.claim_blocking(&last, "other", LONG).unwrap_err(), ClaimError::Taken);
     a.offer("ann", &last, 1);
@@ -142,7 +144,7 @@ fn names_without_room_are_claimed_taken_over_and_left() {
 #[test]
 fn without_nats_nobody_waits_for_an_answer() {
     let Some(mut nats) = Server::start("asks-away") else { return };
-    let (mut a, _b) = machines(&nats);
+    let (mut a, _b) = machines(&nats, "2000");
     nats.kill();
     wait_for("NATS is away", || !a.cluster.status().connected);
     leave(&mut a, "ann", &name(NAMES - 1), 1);

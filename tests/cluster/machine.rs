@@ -76,7 +76,7 @@ impl Machine {
     }
 
     pub fn connect_as(&mut self, name: &str, protocol: &str) -> ClientId {
-        let claim = self.cluster.claim_blocking(name, "token", Duration::from_secs(10)).unwrap();
+        let claim = self.cluster.claim_blocking(name, "token", LONG).unwrap();
         let client = self.port.connect(name, protocol, "", self.claims.len() as u64).unwrap();
         self.claims.insert(name.to_owned(), (client, claim));
         client

@@ -1,11 +1,11 @@
 //! Ownership of names.
 
-use crate::machine::{Machine, offer, wait_for};
+use crate::machine::{LONG, Machine, offer, wait_for};
 use crate::server::Server;
 use corelane::cluster::{ClaimError, LostReason};
 use std::time::Duration;
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = LONG;
 
 #[test]
 fn a_name_belongs_to_one_machine() {
@@ -117,7 +117,8 @@ fn a_machine_that_joins_later_knows_at_once_what_is_there() {
     let mut b = Machine::new(&nats.url(), "b");
     b.join(1);
     assert_eq!(b.cluster.status().names_known, 1);
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    // Less than a lease lasts, and far more than a machine needs that is not slow.
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     b.connect("ben");
     b.offer("ben", "ann", 1);
     b.port.wait(Duration::from_millis(1));

@@ -25,6 +25,8 @@ const PUBLISH: &[&str] = &[
 /// So many of them are needed at each start. The others make the bucket, read after a timeout, and begin the watch again.
 const ALWAYS: usize = 5;
 const SUBSCRIBE: &[&str] = &["corelane.test.m.MACHINE.>", "_INBOX.>"];
+/// A message waits for its recipient however slow the machine is.
+const HOLD: &[(&str, &str)] = &[("hold_ms", "60000")];
 
 /// Two machines join, and a message goes from one to the other.
 fn works(mut a: Machine, mut b: Machine) {
@@ -100,7 +102,7 @@ fn certificates_of_both_sides_are_checked() {
     let Some(nats) = nats else { return };
     let of = |file: &str| Some(nats.folder().join(file));
     let machine = |name, ca, client: bool| {
-        Machine::with(&nats.url(), name, &[], |options| {
+        Machine::with(&nats.url(), name, HOLD, |options| {
             options.tls_ca = of(ca);
             options.tls_client = of("machine.pem").zip(of("machine.key")).filter(|_| client);
         })
@@ -145,7 +147,7 @@ fn user_and_password_are_checked() {
     let config = |_: &Path| r#"authorization { user: "corelane", password: "secret" }"#.to_owned();
     let Some(nats) = Server::start_with("password", config) else { return };
     let machine = |name, password: &str| {
-        Machine::with(&nats.url(), name, &[], |options| {
+        Machine::with(&nats.url(), name, HOLD, |options| {
             options.user = Some(("corelane".to_owned(), password.to_owned()));
         })
     };
@@ -199,7 +201,7 @@ fn credentials_are_checked() {
     };
     let (good, bad) = (write("good.creds", &account), write("bad.creds", &KeyPair::new_account()));
     let machine = |name, path: &Path| {
-        Machine::with(&nats.url(), name, &[], |options| options.credentials = Some(path.to_owned()))
+        Machine::with(&nats.url(), name, HOLD, |options| options.credentials = Some(path.to_owned()))
     };
     works(machine("a", &good), machine("b", &good));
     is_told(&mut machine("c", &bad), &["does not let this machine in", "`credentials`"]);
@@ -235,7 +237,7 @@ fn the_documented_permissions_suffice_and_each_is_needed() {
     };
     let Some(nats) = Server::start_with("permissions", config) else { return };
     let machine = |name: &str| {
-        Machine::with(&nats.url(), name, &[], |options| {
+        Machine::with(&nats.url(), name, HOLD, |options| {
             options.user = Some((name.to_owned(), "secret".to_owned()));
         })
     };
