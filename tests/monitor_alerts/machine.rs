@@ -58,8 +58,9 @@ fn memory_taken_and_given_back() {
 fn processor_time_taken_and_not() {
     let _turn = alone();
     let mut watch = watch("memory");
-    // The threshold is far below the load of one busy thread, and far above that of an occasional look.
-    watch.monitor.set("high_cpu_threshold", "0.05").unwrap();
+    // The threshold is far below the load of one busy thread, also if that has a core for a tenth of the time, and far
+    // above that of an occasional look.
+    watch.monitor.set("high_cpu_threshold", "0.02").unwrap();
     watch.tick();
     let (quiet, told) = watch.until_told(|_| {
         let start = Instant::now();
@@ -69,14 +70,14 @@ fn processor_time_taken_and_not() {
     });
     assert_eq!(brief(&told), [("cpu", Notification::Raised)]);
     assert!(quiet >= 2, "the process must stay busy for two more looks");
-    assert!(told[0].current_value > 0.05 && told[0].current_value <= 1.0, "{told:?}");
+    assert!(told[0].current_value > 0.02 && told[0].current_value <= 1.0, "{told:?}");
     // Nothing is sent through this channel. The wait is the idle time between two looks.
     let (_nobody, pause) = channel::<()>();
     let (quiet, told) = watch.until_told(|_| {
-        assert!(pause.recv_timeout(Duration::from_millis(100)).is_err());
+        assert!(pause.recv_timeout(Duration::from_millis(500)).is_err());
     });
     assert_eq!(brief(&told), [("cpu", Notification::Resolved)]);
     assert!(quiet >= 2);
-    assert!(told[0].current_value < 0.045, "{told:?}");
+    assert!(told[0].current_value < 0.018, "{told:?}");
     watch.end();
 }
