@@ -55,6 +55,8 @@ pub struct AskFigures {
 struct Asked {
     workers: Vec<usize>,
     is_read: bool,
+    /// The watch has begun again since it was read: the answer may be that of a bucket that is lost.
+    is_old: bool,
     /// What the watch has told meanwhile.
     told: Option<News>,
 }
@@ -150,10 +152,22 @@ impl Asks {
         names
     }
 
-    /// A read has ended. What the watch has told of the name meanwhile. `None`: nobody has asked.
+    /// The watch begins again: what is being read is read once more.
+    pub(super) fn watch_begins(&mut self) {
+        for asked in self.asked.values_mut() {
+            asked.is_old = asked.is_read && !mutant("ask-before-watch");
+            asked.told = None;
+        }
+    }
+
+    /// A read has ended. What the watch has told of the name meanwhile. `None`: the answer does not count.
     pub(super) fn done(&mut self, name: &str) -> Option<Option<News>> {
         let asked = self.asked.get_mut(name)?;
         self.reading -= usize::from(std::mem::take(&mut asked.is_read));
+        if std::mem::take(&mut asked.is_old) {
+            self.queue.push_back(name.into());
+            return None;
+        }
         Some(asked.told)
     }
 

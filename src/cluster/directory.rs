@@ -246,6 +246,7 @@ impl Directory {
             (self.is_new, self.purge) = (true, None);
         }
         self.round += 1;
+        self.asks.watch_begins();
         self.ended.clear();
         self.old_rooms.extend(self.rooms.drain().map(|(room, _)| room));
     }
@@ -456,15 +457,16 @@ impl Directory {
     }
 
     /// What the leader says of a name. `None`: it gave no answer. `is_used`: whether a name that was asked for has been looked up
-    /// since the last call for it.
+    /// since the last call for it. False: the watch has begun again meanwhile. The answer may be that of another bucket and does
+    /// not count, and the name is read once more.
     pub fn was_read(
         &mut self,
         name: &str,
         read: Option<News>,
         now: Moment,
         is_used: impl FnMut(&str) -> bool,
-    ) {
-        let Some(told) = self.asks.done(name) else { return };
+    ) -> bool {
+        let Some(told) = self.asks.done(name) else { return false };
         // The watch may have told of a later change while the leader was asked.
         let is_later = |(revision, _): News| read.is_none_or(|(at, _)| revision > at);
         let news = told.filter(|told| is_later(*told) && !mutant("ask-old-answer")).or(read);
@@ -485,6 +487,7 @@ impl Directory {
             (None, None) => Answer::Unanswered,
         };
         self.asks.answered(name, answer);
+        true
     }
 
     fn is_elsewhere(&self, owner: Owner) -> bool {

@@ -309,6 +309,24 @@ fn what_the_watch_tells_while_the_leader_is_asked_counts_if_it_is_later() {
 }
 
 #[test]
+fn what_is_being_read_when_the_watch_begins_again_is_read_once_more() {
+    let mut directory = full();
+    directory.ask("b", 0, Moment::ZERO);
+    assert_eq!(directory.reads(true), ["b".into()]);
+    directory.begin(true);
+    (1..=2).for_each(|one| directory.lease(one, info("m")));
+    directory.name("a", 3, OWNER, Moment::ZERO);
+    directory.name("b", 4, OWNER, Moment::ZERO);
+    directory.synced(Moment::ZERO);
+    // The revision is that of the bucket before. It would hide all later ones.
+    assert!(!directory.was_read("b", Some((9 << 40, Some(OWNER))), Moment::ZERO, |_| false));
+    assert_eq!((directory.answers().len(), directory.owner("b")), (0, None));
+    assert_eq!(directory.reads(true), ["b".into()]);
+    assert!(directory.was_read("b", Some((4, Some(OWNER))), Moment::ZERO, |_| false));
+    assert_eq!(directory.answers(), [(0, "b".into(), Answer::At(2, 4))]);
+}
+
+#[test]
 fn a_name_that_was_nowhere_is_read_when_the_watch_tells_of_it_or_after_a_while() {
     let mut directory = full();
     assert_eq!(read(&mut directory, "x", Some((0, None))), Answer::Nowhere);

@@ -111,11 +111,11 @@ impl<H: Host> Driver<H> {
 
     /// The leader's answer for a name that a worker has asked for.
     fn asked(&mut self, name: &str, outcome: Outcome, now: Moment) {
-        if let Some((revision, owner)) = outcome.news() {
+        let gateway = &self.gateway;
+        let counts = self.directory.was_read(name, outcome.news(), now, |name| gateway.take_used(name));
+        if let (true, Some((revision, owner))) = (counts, outcome.news()) {
             self.names.seen(name, revision, owner); // It may have been this machine's, and the watch is late.
         }
-        let gateway = &self.gateway;
-        self.directory.was_read(name, outcome.news(), now, |name| gateway.take_used(name));
     }
 
     fn entry(&mut self, key: Key, revision: u64, value: Option<Vec<u8>>, now: Moment) {
