@@ -44,6 +44,8 @@ pub struct Lease {
     valid_from: Option<Moment>,
     next: Moment,
     is_waiting: bool,
+    /// The result that is waited for may be that of a bucket that is lost.
+    is_old: bool,
     must_read: bool,
     is_fenced: bool,
     /// The value has changed since the last renewal was sent.
@@ -60,6 +62,7 @@ impl Lease {
             valid_from: None,
             next: now,
             is_waiting: false,
+            is_old: false,
             must_read: false,
             is_fenced: false,
             is_urgent: false,
@@ -95,16 +98,27 @@ impl Lease {
         is_over
     }
 
-    /// The bucket is new: the key has no revision. Written again at once.
+    /// The bucket is new: the key has no revision. Written again at once, or when the result is here that is waited for.
     pub fn bucket_is_new(&mut self, now: Moment) {
         self.revision = 0;
+        self.must_read = false;
+        self.is_old = self.is_waiting;
         self.next = now;
+    }
+
+    /// A result is here. True: it counts. Otherwise the lease is written again.
+    fn has_result(&mut self, now: Moment) -> bool {
+        self.is_waiting = false;
+        let is_old = std::mem::take(&mut self.is_old);
+        if is_old {
+            self.next = now;
+        }
+        !is_old && !self.is_fenced
     }
 
     /// A renewal that was sent at `sent` has the revision `revision`.
     pub fn renewed(&mut self, sent: Moment, revision: u64, now: Moment) {
-        self.is_waiting = false;
-        if self.is_fenced {
+        if !self.has_result(now) {
             return;
         }
         // The first one too: nobody knows for how long NATS was away before a machine begins or returns.
@@ -119,20 +133,24 @@ impl Lease {
 
     /// A renewal or a read had no answer.
     pub fn failed(&mut self, now: Moment) {
-        self.is_waiting = false;
-        self.next = now + RETRY_AFTER;
+        if self.has_result(now) {
+            self.next = now + RETRY_AFTER;
+        }
     }
 
     /// A renewal was refused: the key has another revision. Perhaps an earlier renewal without an answer has written it.
     pub fn refused(&mut self, now: Moment) {
-        self.is_waiting = false;
-        self.must_read = true;
-        self.next = now;
+        if self.has_result(now) {
+            self.must_read = true;
+            self.next = now;
+        }
     }
 
     /// The key's last revision, and whether it has a value. Only this incarnation writes it; without a value it has expired.
     pub fn read(&mut self, revision: u64, has_value: bool, now: Moment) -> Due {
-        self.is_waiting = false;
+        if !self.has_result(now) {
+            return Due::Nothing;
+        }
         self.must_read = false;
         self.next = now;
         if !has_value && self.valid_from.is_some() {
@@ -242,6 +260,25 @@ mod tests {
         assert_eq!(lease.due(at(6001)), Due::Nothing, "two renewals at once refuse each other");
         lease.renewed(at(6000), 9, at(6002));
         assert_eq!(lease.due(at(6002)), Due::Renew(9));
+    }
+
+    #[test]
+    fn a_result_of_a_bucket_that_is_lost_does_not_count() {
+        let mut lease = live();
+        assert_eq!(lease.due(at(5000)), Due::Renew(7));
+        lease.bucket_is_new(at(5001));
+        assert_eq!(lease.due(at(5001)), Due::Nothing, "two renewals at once refuse each other");
+        lease.renewed(at(5000), 9, at(5002));
+        assert_eq!(lease.due(at(5002)), Due::Renew(0));
+        lease.refused(at(5003));
+        assert_eq!(lease.due(at(5003)), Due::Read);
+        // The next bucket has no key to read either: that is no reason to end.
+        lease.bucket_is_new(at(5004));
+        assert_eq!(lease.read(0, false, at(5005)), Due::Nothing);
+        assert_eq!(lease.due(at(5005)), Due::Renew(0));
+        lease.renewed(at(5005), 1, at(5006));
+        assert!(lease.is_valid(at(20_004)));
+        assert_eq!(lease.due(at(10_005)), Due::Renew(1));
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub const OPENING: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The earlier incarnations of this process that are remembered.
 const MAX_FORMER: usize = 256;
-/// The most names whose claim had no answer that are remembered.
+/// The most names that are remembered because the bucket may show them as ours.
 const MAX_DOUBTFUL: usize = 65_536;
+/// A name that the watch tells of as ours although it is not is read at the next [`Names::tick`].
+const ORPHAN: Moment = Moment::ZERO;
 
 /// Why a claim failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +237,7 @@ pub struct Names {
     claims: usize,
     max_claims: usize,
     numbers: u64,
-    /// The operations up to this number were asked before the watch began again.
+    /// The operations up to this number were asked before the bucket was new, or before the watch told everything again.
     before_watch: u64,
     /// The number of the watch.
     watch: u32,
@@ -246,7 +248,8 @@ pub struct Names {
     releases: BTreeSet<Box<str>>,
     /// Deletions in flight.
     deleting: usize,
-    /// Names that the bucket may show as ours although they are not: their claim had no answer.
+    /// Names that the bucket may show as ours although they are not, and when to read them: their claim had no answer, or the
+    /// watch has told of them ([`ORPHAN`]).
     doubtful: HashMap<Box<str>, Moment>,
     retries: usize,
     /// Names that need a new revision, because a message was answered as gone.
@@ -589,7 +592,7 @@ impl Names {
         };
         match (known.state, outcome) {
             // It may have been done before the watch began again, and the name be another's since: that watch does not tell
-            // of what was before it. The leader knows.
+            // of what was before it. Or it was done in a bucket that is lost. The leader knows.
             (State::Claiming | State::Reclaiming, Outcome::Done(_) | Outcome::Owned(..))
                 if operation.number <= self.before_watch =>
             {
@@ -690,7 +693,9 @@ impl Names {
     /// The watch tells of a name: its owner, or that it was deleted.
     pub fn seen(&mut self, name: &str, revision: u64, owner: Option<Owner>) {
         let (incarnation, watch) = (self.incarnation, self.watch);
-        let Some(known) = self.names.get_mut(name) else { return };
+        let Some(known) = self.names.get_mut(name) else {
+            return self.seen_without_claim(name, owner);
+        };
         if owner.is_some_and(|owner| owner.incarnation == incarnation && owner.claim == known.claim) {
             known.told = watch;
         }
@@ -718,6 +723,18 @@ impl Names {
         }
     }
 
+    /// The watch tells of a name that this machine has no claim for.
+    fn seen_without_claim(&mut self, name: &str, owner: Option<Owner>) {
+        if owner.is_some_and(|owner| owner.incarnation == self.incarnation) {
+            // A write was done after its claim had ended, in a bucket that was new. Or the deletion is still to be told.
+            if self.doubtful.len() < MAX_DOUBTFUL {
+                self.doubtful.insert(name.into(), ORPHAN);
+            }
+        } else if self.doubtful.get(name) == Some(&ORPHAN) {
+            self.doubtful.remove(name);
+        }
+    }
+
     /// Gives an owned name a new revision: messages for the old one were answered as gone.
     pub fn touch(&mut self, name: &str) {
         let Some(known) = self.names.get_mut(name).filter(|known| known.state == State::Owned) else {
@@ -728,8 +745,9 @@ impl Names {
         self.put(name, revision);
     }
 
-    /// The bucket is new, or the watch shows nothing of our names: write them again. Expect nothing.
+    /// The bucket is new: write all names again. Expect nothing.
     pub fn bucket_is_new(&mut self) {
+        self.before_watch = self.numbers;
         self.reclaim_all(true);
     }
 

@@ -30,10 +30,8 @@ impl<H: Host> Driver<H> {
             News::BucketIsNew => {
                 self.claims_from = now + REFILL;
                 self.is_new_bucket = true;
-                if self.lease.revision() > 0 {
-                    self.lease.bucket_is_new(now);
-                    self.names.bucket_is_new();
-                }
+                self.lease.bucket_is_new(now);
+                self.names.bucket_is_new();
                 self.rooms.write_all();
             }
             News::WatchBegins => {

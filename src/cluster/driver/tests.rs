@@ -60,6 +60,28 @@ fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
     });
 }
 
+#[test]
+fn a_bucket_may_be_lost_again_before_the_lease_is_written_again() {
+    with_driver(|driver| {
+        let start = since_boot();
+        (driver.is_connected, driver.has_bucket) = (true, true);
+        driver.due(start);
+        driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(1)), start);
+        let others = Seen { directory: &driver.directory, may_seize: false };
+        driver.names.claim("x", 1, [0; 16], start, &others);
+        let claim = driver.names.operations().remove(0);
+        driver.news(News::Done(claim, Outcome::Done(2)), start);
+        // The marks of buckets are in no order: a revision of the bucket before would hide all news of this one.
+        for revision in [9 << 40 | 5, 3 << 40 | 4] {
+            driver.news(News::BucketIsNew, start);
+            driver.names.tick(start, 10);
+            let again = driver.names.operations().remove(0);
+            driver.news(News::Done(again, Outcome::Done(revision)), start);
+            assert_eq!(driver.names.owned("x").map(|(revision, _)| revision), Some(revision));
+        }
+    });
+}
+
 /// A driver that is connected and has its lease, and knows a machine that has died and its name.
 fn with_a_dead_machine(driver: &mut Driver<Deaf>, start: Moment) {
     (driver.is_connected, driver.has_bucket) = (true, true);

@@ -314,6 +314,41 @@ fn a_lost_bucket_is_filled_again_with_the_own_names() {
 }
 
 #[test]
+fn an_answer_of_a_bucket_that_is_lost_is_read_again() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    names.claim("x", 1, ANN, NOW, &seen);
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    bucket = Bucket::default();
+    names.bucket_is_new();
+    assert_eq!(names.done(&operation, outcome, NOW, &seen), None);
+    assert_eq!(settle(&mut names, &mut bucket, &seen), claimed(1));
+    assert_eq!(bucket.owner("x").map(|owner| owner.incarnation), Some(1), "owned without an entry");
+}
+
+#[test]
+fn an_entry_of_ours_without_a_claim_is_deleted() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
+    for name in ["x", "left"] {
+        bucket.write(name, Some(owner));
+        names.seen(name, bucket.last, Some(owner));
+    }
+    // The usual case: the client has left, and the watch is late. The leader is not asked.
+    bucket.write("left", None);
+    names.seen("left", bucket.last, None);
+    names.tick(NOW, 100);
+    let operations = names.operations();
+    assert_eq!(operations.iter().map(|one| &*one.name).collect::<Vec<_>>(), ["x"]);
+    operations.into_iter().for_each(|one| {
+        let outcome = bucket.apply(&one);
+        names.done(&one, outcome, NOW, &seen);
+    });
+    assert_eq!(settle(&mut names, &mut bucket, &seen), []);
+    assert_eq!((bucket.owner("x"), names.doubtful.len()), (None, 0));
+}
+
+#[test]
 fn a_deleted_name_is_written_again() {
     let (mut bucket, seen) = (Bucket::default(), Seen::default());
     let mut one = Names::new(1);
