@@ -41,6 +41,19 @@ fn check_key(key: &Key) {
     assert_eq!(Key::read(&text).as_ref(), Some(key));
 }
 
+/// A revision's bits that are the sequence in the bucket.
+pub const SEQUENCE: u64 = (1 << 40) - 1;
+
+/// A revision with the mark of a bucket.
+pub fn with_mark(revision: u64, mark: u64) -> u64 {
+    mark << 40 | revision & SEQUENCE
+}
+
+/// NATS compares sequences without the bucket's mark.
+fn is_same(expected: u64, revision: u64) -> bool {
+    expected & SEQUENCE == revision & SEQUENCE
+}
+
 #[derive(Default)]
 pub struct Bucket {
     names: BTreeMap<Box<str>, (Option<Owner>, u64)>,
@@ -61,7 +74,7 @@ pub struct Bucket {
 impl Bucket {
     fn next(&mut self) -> u64 {
         self.last += 1;
-        self.mark << 40 | self.last
+        with_mark(self.last, self.mark)
     }
 
     /// It is gone with everything in it. The next one has this mark.
@@ -123,10 +136,12 @@ impl Bucket {
             Ask::Operate(Operation { name, action, .. }) => {
                 let (owner, revision) = self.names.get(name).copied().unwrap_or_default();
                 match *action {
-                    Action::Put(expected, owner) if expected == revision => {
+                    Action::Put(expected, owner) if is_same(expected, revision) => {
                         Outcome::Done(self.put(name, Some(owner)))
                     }
-                    Action::Delete(expected) if expected == revision => Outcome::Done(self.put(name, None)),
+                    Action::Delete(expected) if is_same(expected, revision) => {
+                        Outcome::Done(self.put(name, None))
+                    }
                     Action::Put(..) | Action::Delete(_) => Outcome::Conflict,
                     Action::Read => {
                         owner.map_or(Outcome::Nothing(revision), |owner| Outcome::Owned(owner, revision))
@@ -140,7 +155,7 @@ impl Bucket {
             Ask::Renew(incarnation, info, expected, _) => {
                 let ended = self.ended.get(incarnation).copied().unwrap_or(0);
                 let present = self.leases.get(incarnation).map_or(ended, |lease| lease.1);
-                if present != *expected {
+                if !is_same(present, *expected) {
                     return Outcome::Conflict;
                 }
                 let revision = self.next();
@@ -155,7 +170,7 @@ impl Bucket {
             }
             Ask::Sweep(name, expected) => {
                 if self.names.get(name).is_some_and(|(owner, revision)| {
-                    owner.is_some() && expected.is_none_or(|one| one == *revision)
+                    owner.is_some() && expected.is_none_or(|one| is_same(one, *revision))
                 }) {
                     self.put(name, None);
                 }

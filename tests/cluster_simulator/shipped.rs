@@ -6,7 +6,7 @@ mod rooms;
 mod rules;
 
 use crate::Reached;
-use crate::bucket::{Ask, Bucket, Entry};
+use crate::bucket::{Ask, Bucket, Entry, with_mark};
 use crate::core::{Client, Core, NAMES, PROTOCOL, ROOMS, Settings, Times};
 use crate::ledger::{Kind, Ledger};
 use crate::net::Net;
@@ -160,8 +160,7 @@ pub struct Shipped {
     written: BTreeSet<(u64, u64)>,
     /// When the bucket was lost last.
     lost_at: Duration,
-    /// The marks of the buckets, in order.
-    marks: Vec<u64>,
+    marks: Marks,
     has_outages: bool,
     loses_bucket: bool,
     reached: Reached,
@@ -202,7 +201,7 @@ impl Shipped {
             owners: BTreeMap::new(),
             written: BTreeSet::new(),
             lost_at: Duration::ZERO,
-            marks: vec![0],
+            marks: Marks { all: vec![0], wrong: BTreeMap::new() },
             has_outages,
             loses_bucket,
             reached: Reached::default(),
@@ -264,7 +263,9 @@ impl Shipped {
                 self.advance(by);
             }
             95 if self.has_outages && self.random.chance(15) => self.outage(),
-            95 if self.loses_bucket && self.lost_at.is_zero() && self.random.chance(15) => self.lose_bucket(),
+            95 if self.loses_bucket && self.marks.all.len() < 4 && self.random.chance(15) => {
+                self.lose_bucket()
+            }
             95 => self.isolate(),
             96 if self.random.chance(30) => self.pause(),
             96 => self.lose(),
@@ -374,10 +375,8 @@ impl Shipped {
         if is_new {
             node.rooms.write_all();
             node.claims_from = now + REFILL;
-            if node.lease.revision() > 0 {
-                node.lease.bucket_is_new(now);
-                node.names.bucket_is_new();
-            }
+            node.lease.bucket_is_new(now);
+            node.names.bucket_is_new();
         }
         node.directory.begin(is_new);
         node.names.watch_begins();
@@ -475,7 +474,7 @@ impl Shipped {
         let now = self.now;
         // Marks are in no order.
         let mark = 1 + self.random.below((1 << 24) - 1);
-        self.marks.push(mark);
+        self.marks.all.push(mark);
         self.bucket.lose(mark);
         self.lost_at = now;
         for node in self.nodes.iter_mut().flatten() {
@@ -486,12 +485,6 @@ impl Shipped {
             self.round();
             self.advance(100);
         }
-    }
-
-    /// A revision in the order of the buckets.
-    fn in_order(marks: &[u64], revision: u64) -> u64 {
-        let generation = marks.iter().position(|mark| *mark == revision >> 40).unwrap() as u64;
-        generation << 40 | revision & ((1 << 40) - 1)
     }
 
     /// A link begins again, as after a loss of the connection to NATS: frames may be overtaken.
@@ -562,7 +555,7 @@ impl Shipped {
             let number = self.last_claim;
             match node.core.port.connect(name, PROTOCOL, "", number) {
                 Ok(id) => {
-                    let first = Self::in_order(&self.marks, revision);
+                    let first = self.marks.in_order(claim, revision);
                     node.core.clients.insert(number, Client::new(id, name, claim, first));
                     crate::log(name, || {
                         let (now, own) = (self.now, node.incarnation);
@@ -684,7 +677,7 @@ impl Shipped {
             if let Some((revision, _)) = node.names.owned(client.name)
                 && node.succeeded.contains(&client.claim)
             {
-                client.latest = Self::in_order(&self.marks, revision);
+                client.latest = self.marks.in_order(client.claim, revision);
             }
         }
         let times = Times { now, ending: Duration::ZERO, settings: &self.settings };
@@ -1032,6 +1025,7 @@ impl Shipped {
         let now = self.now;
         let node = self.nodes[place].as_mut().unwrap();
         let Some((ask, _)) = node.asked.remove(&number) else { return };
+        let outcome = self.marks.of_node(&ask, outcome, node.generation);
         match ask {
             Ask::Operate(operation) => {
                 let others = Seen { directory: &node.directory, may_seize: node.lease.may_seize(now) };
@@ -1040,12 +1034,12 @@ impl Shipped {
                 }
             }
             Ask::Find(name) => {
-                if let Some((revision, owner)) = outcome.news() {
-                    node.names.seen(&name, revision, owner);
-                }
                 let gateway = &node.core.gateway;
                 let is_used = |name: &str| gateway.take_used(name);
-                node.directory.was_read(&name, outcome.news(), now, is_used);
+                let counts = node.directory.was_read(&name, outcome.news(), now, is_used);
+                if let (true, Some((revision, owner))) = (counts, outcome.news()) {
+                    node.names.seen(&name, revision, owner);
+                }
             }
             Ask::Renew(incarnation, _, _, sent) if incarnation == node.incarnation => match outcome {
                 Outcome::Done(revision) => {
@@ -1235,6 +1229,46 @@ impl Shipped {
 
 /// A direction of a link in one epoch: from, to, epoch.
 type Way = (u64, u64, u32);
+
+/// The marks of the buckets.
+struct Marks {
+    /// In the order of the buckets.
+    all: Vec<u64>,
+    /// Revisions that machines have taken for those of another bucket, by claim, and the right ones.
+    wrong: BTreeMap<(u64, u64), u64>,
+}
+
+impl Marks {
+    /// What a machine makes of a result: it adds the mark of the bucket that it knows, whichever one the result is from.
+    fn of_node(&mut self, ask: &Ask, outcome: Outcome, generation: u64) -> Outcome {
+        let mark = self.all[generation as usize];
+        let with = |revision| if revision == 0 { 0 } else { with_mark(revision, mark) };
+        let (claim, revision) = match (ask, outcome) {
+            (Ask::Operate(Operation { action: Action::Put(_, owner), .. }), Outcome::Done(revision)) => {
+                (owner.claim, revision)
+            }
+            (_, Outcome::Owned(owner, revision)) => (owner.claim, revision),
+            _ => (0, 0),
+        };
+        self.wrong.remove(&(claim, with(revision)));
+        if with(revision) != revision {
+            self.wrong.insert((claim, with(revision)), revision);
+        }
+        match outcome {
+            Outcome::Done(revision) => Outcome::Done(with(revision)),
+            Outcome::Owned(owner, revision) => Outcome::Owned(owner, with(revision)),
+            Outcome::Nothing(revision) => Outcome::Nothing(with(revision)),
+            Outcome::Conflict | Outcome::Unavailable => outcome,
+        }
+    }
+
+    /// A claim's revision in the order of the buckets.
+    fn in_order(&self, claim: u64, revision: u64) -> u64 {
+        let revision = self.wrong.get(&(claim, revision)).copied().unwrap_or(revision);
+        let generation = self.all.iter().position(|mark| *mark == revision >> 40).unwrap();
+        with_mark(revision, generation as u64)
+    }
+}
 
 /// What was sent on each way, and the answers.
 #[derive(Default)]
