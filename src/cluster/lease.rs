@@ -146,13 +146,20 @@ impl Lease {
         }
     }
 
-    /// The key's last revision, and whether it has a value. Only this incarnation writes it; without a value it has expired.
+    /// The key's last revision (0: none), and whether it has a value. Only this incarnation writes it; without a value it has
+    /// expired.
     pub fn read(&mut self, revision: u64, has_value: bool, now: Moment) -> Due {
         if !self.has_result(now) {
             return Due::Nothing;
         }
         self.must_read = false;
         self.next = now;
+        // A lease that has expired leaves a marker, and its machine is fenced long before the marker goes. So this is the key of
+        // a new bucket, of which the watch does not tell yet.
+        if revision == 0 {
+            self.revision = 0;
+            return Due::Nothing;
+        }
         if !has_value && self.valid_from.is_some() {
             return self.expired();
         }
@@ -293,6 +300,19 @@ mod tests {
         assert!(!lease.is_valid(at(15_000)), "an unknown sending time makes nothing valid");
         let mut lease = live();
         assert_eq!(lease.read(9, false, at(11_002)), Due::Fence);
+    }
+
+    #[test]
+    fn a_lease_without_even_a_marker_is_that_of_a_new_bucket() {
+        let mut lease = live();
+        assert_eq!(lease.due(at(5000)), Due::Renew(7));
+        lease.refused(at(5001));
+        assert_eq!(lease.due(at(5001)), Due::Read);
+        assert_eq!(lease.read(0, false, at(5002)), Due::Nothing);
+        assert_eq!(lease.due(at(5002)), Due::Renew(0));
+        // It is fenced all the same if it cannot be written.
+        lease.failed(at(8000));
+        assert_eq!(lease.due(at(15_000)), Due::Fence);
     }
 
     #[test]
