@@ -152,7 +152,7 @@ impl Asks {
         names
     }
 
-    /// The watch begins again: what is being read is read once more.
+    /// The bucket is new, or the watch begins again: what is being read is read once more.
     pub(super) fn watch_begins(&mut self) {
         for asked in self.asked.values_mut() {
             asked.is_old = asked.is_read && !mutant("ask-before-watch");

@@ -236,6 +236,11 @@ impl Directory {
         }
     }
 
+    /// The bucket is new. Its watch begins soon.
+    pub fn bucket_is_new(&mut self) {
+        self.asks.watch_begins();
+    }
+
     /// The watch starts from the beginning. What it does not tell again until [`Directory::synced`] is gone; of a bucket that
     /// is new, only [`REFILL`] after it was told first, however often the watch starts in that time.
     pub fn begin(&mut self, is_new: bool) {
@@ -264,7 +269,10 @@ impl Directory {
         owners.into_iter().for_each(|owner| self.sweep_later(owner, now));
         let live: Vec<u64> = self.machines.keys().copied().filter(|one| *one != self.own).collect();
         live.into_iter().for_each(|one| self.up(one));
-        self.leave_rooms_of_the_dead();
+        // In a new bucket a lease may be written a while after the rooms. What belongs to dead machines is purged later.
+        if !self.is_new {
+            self.leave_rooms_of_the_dead();
+        }
         let mut rooms = std::mem::take(&mut self.old_rooms);
         rooms.extend(self.rooms.keys().cloned());
         self.changes.extend(rooms.into_iter().map(Change::Interest));
@@ -347,6 +355,11 @@ impl Directory {
         for known in self.names.values_mut() {
             known.is_placed &= known.owner.incarnation != incarnation;
         }
+        self.up_with_rooms(incarnation);
+    }
+
+    /// Tells of an incarnation, of its names and of its rooms.
+    fn up_with_rooms(&mut self, incarnation: u64) {
         self.up(incarnation);
         let rooms = self.rooms.iter().filter(|(_, members)| members.contains(&incarnation));
         self.changes.extend(rooms.map(|(room, _)| Change::Interest(room.clone())));
@@ -359,7 +372,7 @@ impl Directory {
         self.dead.remove(&incarnation);
         self.ended.remove(&incarnation);
         if is_new && self.is_synced && incarnation != self.own {
-            self.up(incarnation);
+            self.up_with_rooms(incarnation); // In a new bucket its rooms may be written before its lease.
         }
     }
 

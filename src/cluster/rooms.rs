@@ -2,7 +2,7 @@
 
 use crate::clients::RoomChanges;
 use crate::sync::mutant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that are written at the same time.
 const IN_FLIGHT: usize = 64;
@@ -14,6 +14,8 @@ pub struct Rooms {
     known: BTreeMap<String, bool>,
     to_write: Vec<String>,
     in_flight: usize,
+    /// The keys that the watch has told of since it began, until it has told everything.
+    told: Option<BTreeSet<String>>,
 }
 
 impl Rooms {
@@ -51,9 +53,24 @@ impl Rooms {
     /// The watch tells of a key of this incarnation. Another machine may have deleted it, or a write that was given up has come
     /// late.
     pub fn seen(&mut self, room: &str, has_members: bool) {
+        if let Some(told) = self.told.as_mut().filter(|_| has_members) {
+            told.insert(room.to_owned());
+        }
         if self.known.get(room).copied().unwrap_or(false) != has_members {
             self.to_write.push(room.to_owned());
         }
+    }
+
+    /// The watch begins again.
+    pub fn watch_begins(&mut self) {
+        self.told = Some(BTreeSet::new());
+    }
+
+    /// The watch has told everything: writes the keys again that the bucket does not have.
+    pub fn write_missing(&mut self) {
+        let Some(told) = self.told.take() else { return };
+        let missing = self.known.iter().filter(|(room, has_members)| **has_members && !told.contains(*room));
+        self.to_write.extend(missing.map(|(room, _)| room.clone()));
     }
 
     /// A key was written, or not.
@@ -73,6 +90,23 @@ mod tests {
 
     fn changes(all: bool, rooms: &[(&str, bool)]) -> RoomChanges {
         RoomChanges { all, rooms: rooms.iter().map(|(room, has)| ((*room).to_owned(), *has)).collect() }
+    }
+
+    #[test]
+    fn a_key_that_the_watch_does_not_tell_of_is_written_again() {
+        let mut rooms = Rooms::default();
+        rooms.follow(changes(false, &[("there", true), ("deleted", true), ("left", false)]));
+        while let Some((room, has_members)) = rooms.next_write() {
+            rooms.done(room, has_members, true);
+        }
+        rooms.watch_begins();
+        rooms.seen("there", true);
+        rooms.write_missing();
+        assert_eq!(rooms.next_write(), Some(("deleted".to_owned(), true)));
+        assert_eq!(rooms.next_write(), None);
+        // Later the watch tells of what it has told of before: nothing is missing.
+        rooms.write_missing();
+        assert_eq!(rooms.next_write(), None);
     }
 
     #[test]

@@ -225,6 +225,23 @@ fn rooms_tell_of_other_machines_with_members() {
 }
 
 #[test]
+fn rooms_that_are_written_before_their_machines_lease_count_in_a_new_bucket() {
+    let mut directory = Directory::new(1, 100, 100);
+    directory.begin(true);
+    directory.lease(1, info("a"));
+    directory.room("early", 2, true);
+    directory.synced(Moment::ZERO);
+    directory.room("lobby", 2, true);
+    directory.changes();
+    directory.lease(2, info("b"));
+    let [Change::Up(2), rooms @ ..] = &directory.changes()[..] else { panic!("no machine") };
+    assert_eq!(rooms.len(), 2);
+    assert!(["early", "lobby"].iter().all(|room| rooms.contains(&Change::Interest((*room).into()))));
+    directory.tick(REFILL);
+    assert!(directory.dead_rooms(9).is_empty(), "its machine lives");
+}
+
+#[test]
 fn the_number_of_names_is_bounded() {
     let mut directory = Directory::new(1, 1, 1);
     directory.name("a", 1, OWNER, Moment::ZERO);

@@ -32,6 +32,7 @@ impl<H: Host> Driver<H> {
                 self.is_new_bucket = true;
                 self.lease.bucket_is_new(now);
                 self.names.bucket_is_new();
+                self.directory.bucket_is_new();
                 self.rooms.write_all();
             }
             News::WatchBegins => {
@@ -40,6 +41,7 @@ impl<H: Host> Driver<H> {
                 self.status.problem.take_if(|_| !self.is_refused);
                 self.directory.begin(std::mem::take(&mut self.is_new_bucket));
                 self.names.watch_begins();
+                self.rooms.watch_begins();
             }
             News::Entry(key, revision, value) => {
                 self.entry(key, revision, value, now);
@@ -48,6 +50,7 @@ impl<H: Host> Driver<H> {
             News::Synced(revision) => {
                 self.directory.synced(now);
                 self.check_own(now);
+                self.rooms.write_missing();
                 self.nats.handled(revision);
             }
             News::Done(operation, outcome) => self.done(&operation, outcome, now),
