@@ -466,7 +466,8 @@ impl Names {
             // Our own entry of an incarnation before, also one whose write had no answer; or somebody has been faster.
             let is_own = self.former.contains(&owner.incarnation)
                 && (owner.claim, owner.mac) == (known.claim, known.mac);
-            if revision == known.revision || is_own {
+            // Or the entry of an earlier claim of ours, whose write was late.
+            if revision == known.revision || is_own || owner.incarnation == self.incarnation {
                 return self.put(name, revision);
             }
             let reason = if owner.mac == known.mac { LostReason::Replaced } else { LostReason::Taken };
@@ -646,6 +647,9 @@ impl Names {
         }
         let Some(known) = self.names.remove(name) else { return };
         self.retries -= usize::from(known.retry.is_some());
+        if let Some((_, owner)) = known.news {
+            self.seen_without_claim(name, owner);
+        }
         if let Some((claim, mac)) = known.next {
             self.claim(name, claim, mac, now, others);
         }
@@ -663,6 +667,8 @@ impl Names {
                 self.operate(name, Action::Delete(revision));
             }
             Outcome::Unavailable => self.doubt(name, now),
+            // The watch has told of another entry since this was asked.
+            _ if self.doubtful.get(name) == Some(&ORPHAN) => {}
             _ => drop(self.doubtful.remove(name)),
         }
     }
@@ -714,9 +720,12 @@ impl Names {
                     self.gone.insert(name.into());
                 }
             }
-            Some(owner) if owner.mac == known.mac => self.lose(name, LostReason::Replaced),
-            Some(_) => self.lose(name, LostReason::Taken),
-            None => {
+            Some(owner) if owner.incarnation != incarnation => {
+                let reason = if owner.mac == known.mac { LostReason::Replaced } else { LostReason::Taken };
+                self.lose(name, reason);
+            }
+            // Deleted, or overwritten for an earlier claim of ours, whose write was late.
+            _ => {
                 known.state = State::Reclaiming;
                 self.put(name, revision);
             }
@@ -804,6 +813,9 @@ impl Names {
         self.retries = 0;
         for (name, known) in &mut self.names {
             known.news = None; // Its revision is of the bucket before.
+            if is_new && known.state == State::Claiming {
+                known.set_revision(0);
+            }
             if is_new && matches!(known.state, State::Claiming | State::Releasing) {
                 self.retries += usize::from(known.retry.is_some());
                 continue;
@@ -888,7 +900,8 @@ impl Name {
         if revision != self.revision {
             self.revision = revision;
             self.client = None;
-            self.is_gone = revision != 0 && revision == std::mem::take(&mut self.gone_later);
+            let gone_later = std::mem::take(&mut self.gone_later);
+            self.is_gone = revision != 0 && revision == gone_later;
         }
         self.is_gone
     }

@@ -349,6 +349,68 @@ fn an_entry_of_ours_without_a_claim_is_deleted() {
 }
 
 #[test]
+fn an_entry_without_a_claim_is_read_although_an_earlier_read_found_none() {
+    let (mut names, seen) = (Names::new(1), Seen::default());
+    let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
+    names.seen("x", 1, Some(owner));
+    names.tick(NOW, 100);
+    let read = names.operations().remove(0);
+    names.seen("x", 2, Some(owner)); // It was written after it was read.
+    names.done(&read, Outcome::Nothing(0), NOW, &seen);
+    names.tick(NOW, 100);
+    assert_eq!(names.operations().remove(0).action, Action::Read);
+}
+
+#[test]
+fn an_entry_that_is_written_while_the_name_is_released_is_deleted() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 1, ANN);
+    names.release("x", 1);
+    let release = names.operations().remove(0);
+    let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
+    bucket.write("x", Some(owner)); // A write that was late.
+    names.seen("x", bucket.last, Some(owner));
+    let outcome = bucket.apply(&release);
+    names.done(&release, outcome, NOW, &seen);
+    names.tick(NOW, 100);
+    settle(&mut names, &mut bucket, &seen);
+    assert_eq!((bucket.owner("x"), names.contains("x")), (None, false));
+}
+
+#[test]
+fn a_late_write_of_an_earlier_claim_costs_no_client_its_name() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 2, ANN);
+    let earlier = Owner { incarnation: 1, claim: 1, mac: [7; 16] };
+    // In a bucket that was lost, before the name is written again.
+    bucket = Bucket::default();
+    bucket.write("x", Some(earlier));
+    names.bucket_is_new();
+    names.tick(NOW, 100);
+    assert_eq!(settle(&mut names, &mut bucket, &seen), []);
+    assert_eq!(bucket.owner("x").map(|owner| owner.claim), Some(2));
+    // As the watch tells it.
+    bucket.write("x", Some(earlier));
+    names.seen("x", bucket.last, Some(earlier));
+    assert_eq!(settle(&mut names, &mut bucket, &seen), []);
+    assert_eq!(bucket.owner("x").map(|owner| owner.claim), Some(2));
+}
+
+#[test]
+fn what_was_gone_in_a_lost_bucket_hides_nothing_of_the_new_one() {
+    let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
+    claim(&mut names, &mut bucket, &seen, 1, ANN);
+    names.set_gone("x", 9);
+    bucket = Bucket::default();
+    names.bucket_is_new();
+    names.tick(NOW, 100);
+    settle(&mut names, &mut bucket, &seen);
+    let revision = names.owned("x").unwrap().0;
+    names.set_gone("x", revision + 1);
+    assert!(names.was_gone("x", revision + 1));
+}
+
+#[test]
 fn a_deleted_name_is_written_again() {
     let (mut bucket, seen) = (Bucket::default(), Seen::default());
     let mut one = Names::new(1);
