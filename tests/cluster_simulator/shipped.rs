@@ -33,7 +33,7 @@ const STEPS: u64 = 700;
 /// An operation without an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub const SITUATIONS: [&str; 39] = [
+pub const SITUATIONS: [&str; 40] = [
     "arrived here",
     "arrived elsewhere",
     "expired",
@@ -55,6 +55,7 @@ pub const SITUATIONS: [&str; 39] = [
     "another server",
     "all lost NATS",
     "lost the bucket",
+    "written late",
     "lost a link",
     "connects late",
     "connects among messages",
@@ -113,9 +114,11 @@ struct Node {
     drains_from: Option<Duration>,
     /// When its host has stopped it.
     stopped: Option<Duration>,
-    /// The bucket that it knows, and when it notices that there is another one.
+    /// The bucket that it knows, and when it notices that there is another one, or its watch of that begins.
     generation: u64,
     notices_at: Duration,
+    /// It has noticed a new bucket, and its watch has not begun.
+    has_new_bucket: bool,
     /// No name is claimed before.
     claims_from: Duration,
     /// When its last acknowledged renewal was sent, whatever its incarnation, and when it began, or its last gap ended.
@@ -358,6 +361,7 @@ impl Shipped {
             stopped: None,
             generation: self.bucket.generation,
             notices_at: now,
+            has_new_bucket: false,
             claims_from: now,
             renewed: None,
             back_at: None,
@@ -366,23 +370,33 @@ impl Shipped {
         self.watch_again(place);
     }
 
-    fn watch_again(&mut self, place: usize) {
+    /// A machine notices that the bucket is another one. Its watch begins a while later.
+    fn notice(&mut self, place: usize) {
         self.bucket.is_lost = false; // It is made again.
-        let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
-        let generation = self.bucket.generation;
-        let node = self.node(place);
-        let is_new = std::mem::replace(&mut node.generation, generation) != generation;
-        if is_new {
+        let (now, generation) = (self.now, self.bucket.generation);
+        let node = self.nodes[place].as_mut().unwrap();
+        if std::mem::replace(&mut node.generation, generation) != generation {
+            node.has_new_bucket = true;
+            node.notices_at = now + Duration::from_millis(self.random.below(500));
             node.rooms.write_all();
             node.claims_from = now + REFILL;
             node.lease.bucket_is_new(now);
             node.names.bucket_is_new();
+            node.directory.bucket_is_new();
         }
-        node.directory.begin(is_new);
+    }
+
+    fn watch_again(&mut self, place: usize) {
+        self.notice(place);
+        let (all, seen, now) = (self.bucket.all(), self.bucket.log.len(), self.now);
+        let node = self.node(place);
+        node.directory.begin(std::mem::take(&mut node.has_new_bucket));
         node.names.watch_begins();
+        node.rooms.watch_begins();
         all.into_iter().for_each(|entry| node.entry(entry, now));
         node.seen = seen;
         node.directory.synced(now);
+        node.rooms.write_missing();
         if node.lease.is_valid(now) {
             let directory = &node.directory;
             node.names.reclaim_missing(|name| directory.owner(name).is_some());
@@ -701,9 +715,12 @@ impl Shipped {
         if self.cut.contains(&process) {
             return;
         }
-        if self.node(place).generation != self.bucket.generation {
-            if now >= self.node(place).notices_at {
-                self.watch_again(place);
+        let is_other = self.node(place).generation != self.bucket.generation;
+        if is_other || self.node(place).has_new_bucket {
+            match now >= self.node(place).notices_at {
+                true if is_other => self.notice(place),
+                true => self.watch_again(place),
+                false => {}
             }
             return self.carry_out(place);
         }
@@ -734,8 +751,14 @@ impl Shipped {
             may_seize: node.back_at.is_some_and(|back| self.now >= back + lease::SEIZE_AFTER),
             owner: owner.filter(|one| node.directory.liveness(*one) == Liveness::Alive),
         };
-        if !self.cut.contains(&node.process) {
-            self.asks.send(&mut self.random, self.now, (node.process, 0), (number, ask, knew));
+        let (from, is_write) =
+            ((node.process, 0), matches!(&ask, Ask::Operate(Operation { action: Action::Put(..), .. })));
+        if self.has_outages && !self.ending && is_write && self.random.chance(2) {
+            // It waits in a connection that is made again, and is done after its caller was told that nobody answers.
+            self.reached.note("written late");
+            self.asks.put(until + Duration::from_millis(self.random.below(3_000)), from, (number, ask, knew));
+        } else if !self.cut.contains(&node.process) {
+            self.asks.send(&mut self.random, self.now, from, (number, ask, knew));
         }
     }
 
@@ -960,7 +983,12 @@ impl Shipped {
                 (Ask::Sweep(name, _), Outcome::Done(_)) if self.bucket.owner(name).is_none() => {
                     if let Some(old) = before {
                         assert!(knew.may_seize, "{name} is swept too soon after a gap");
-                        self.check_dead(name, old);
+                        // A machine knows that its own incarnation before has ended, although its lease may still be there.
+                        if old.incarnation / 1000 == process {
+                            assert!(!self.is_valid(old), "{name} is swept, and its owner is not fenced");
+                        } else {
+                            self.check_dead(name, old);
+                        }
                     }
                 }
                 _ => {}
@@ -1180,10 +1208,14 @@ impl Shipped {
         self.rules.holds_back = false;
         self.asks.lost = 0;
         self.answers.lost = 0;
+        let watches_again = self.random.chance(50);
         for place in 0..self.nodes.len() {
             if self.nodes[place].is_some() {
                 self.node(place).paused_until = self.now;
-                self.watch_again(place);
+                // A watch that begins again mends what its machine has missed.
+                if watches_again {
+                    self.watch_again(place);
+                }
             }
         }
         // Leases expire, their machines return, names are swept; then messages are held once more.
