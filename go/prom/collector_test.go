@@ -55,7 +55,7 @@ func TestTheRegistryHasTheFiguresOfTheMonitor(t *testing.T) {
 	}
 	// Everything that the library writes comes out again: the same series with the same names and labels. The monitor's thread may
 	// have its first look at the system between the two, which brings series.
-	var got, want []string
+	var got, wanted []string
 	for try := 0; try < 10; try++ {
 		families, err := registry.Gather()
 		if err != nil {
@@ -71,16 +71,16 @@ func TestTheRegistryHasTheFiguresOfTheMonitor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want = series(written.String()), series(text); slices.Equal(got, want) {
+		if got, wanted = series(written.String()), series(text); slices.Equal(got, wanted) {
 			break
 		}
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%d series, want %d", len(got), len(want))
-		for _, one := range difference(got, want) {
+	if !slices.Equal(got, wanted) {
+		t.Errorf("%d series, want %d", len(got), len(wanted))
+		for _, one := range difference(got, wanted) {
 			t.Log("only in the registry:", one)
 		}
-		for _, one := range difference(want, got) {
+		for _, one := range difference(wanted, got) {
 			t.Log("missing:", one)
 		}
 	}
