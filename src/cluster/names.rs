@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::directory::{Directory, Liveness, Mac, News, Owner};
 use super::link::Moment;
+use super::owner::bucket_of;
 use crate::clients::ClientId;
 use crate::sync::mutant;
 
@@ -361,8 +362,10 @@ impl Names {
         if revision == known.revision {
             known.is_gone = true;
             self.gone.insert(name.into());
-        } else if revision > known.revision {
-            known.gone_later = known.gone_later.max(revision);
+        } else if revision > known.revision || bucket_of(revision) != bucket_of(known.revision) {
+            // Revisions of two buckets are in no order. The last one that a sender has heard of counts.
+            let is_same = bucket_of(known.gone_later) == bucket_of(revision);
+            known.gone_later = if is_same { known.gone_later.max(revision) } else { revision };
         }
     }
 
@@ -900,8 +903,8 @@ impl Name {
         if revision != self.revision {
             self.revision = revision;
             self.client = None;
-            let gone_later = std::mem::take(&mut self.gone_later);
-            self.is_gone = revision != 0 && revision == gone_later;
+            // In a new bucket (0) it may be a revision of that: the watch of the sender can be ahead of ours.
+            self.is_gone = revision != 0 && revision == std::mem::take(&mut self.gone_later);
         }
         self.is_gone
     }

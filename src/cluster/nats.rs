@@ -19,6 +19,7 @@ use super::lease;
 use super::link::Moment;
 use super::names::{Action, Operation, Outcome};
 use super::options::ClusterOptions;
+use super::owner::{SEQUENCE, bucket_of};
 use crate::sync::os::since_boot;
 use crate::sync::{Acquire, Arc, AtomicU64, Relaxed, Release};
 
@@ -70,17 +71,13 @@ pub enum News {
     Swept,
 }
 
-/// A revision's bits that are the sequence in the bucket. The others are the bucket's own: a bucket that was lost and made
-/// again counts from 1 again, and no revision of it may be taken for one of the bucket before.
-const SEQUENCE: u64 = (1 << 40) - 1;
-
 /// The upper bits of a bucket's revisions.
 fn mark_of(created: &impl std::fmt::Debug) -> u64 {
     let text = format!("{created:?}");
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    hash & !SEQUENCE
+    bucket_of(hash)
 }
 
 /// How far the driver is behind the bucket. Beside the news, which wait in a queue when the driver is overloaded.
@@ -194,7 +191,7 @@ impl Nats {
     /// Whether the driver has handled everything up to this revision.
     pub fn has_handled(&self, revision: u64) -> bool {
         let handled = self.progress.handled.load(Relaxed); // Relaxed: the driver's own last store.
-        handled & !SEQUENCE == revision & !SEQUENCE && handled >= revision
+        bucket_of(handled) == bucket_of(revision) && handled >= revision
     }
 
     /// Revisions that the bucket had when it was looked at last, and the driver had not handled.
@@ -206,7 +203,7 @@ impl Nats {
     pub fn measure(&self, last: u64) {
         let handled = self.progress.handled.load(Relaxed); // Relaxed, both: numbers for a figure.
         // Of the bucket before: nothing of this one.
-        let is_present = handled & !SEQUENCE == self.revision(last) & !SEQUENCE;
+        let is_present = bucket_of(handled) == bucket_of(self.revision(last));
         let behind = last.saturating_sub(if is_present { handled & SEQUENCE } else { 0 });
         self.progress.behind.store(behind, Relaxed);
     }

@@ -400,7 +400,7 @@ fn a_late_write_of_an_earlier_claim_costs_no_client_its_name() {
 fn what_was_gone_in_a_lost_bucket_hides_nothing_of_the_new_one() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
     claim(&mut names, &mut bucket, &seen, 1, ANN);
-    names.set_gone("x", 9);
+    names.set_gone("x", 5 << 40 | 9);
     bucket = Bucket::default();
     names.bucket_is_new();
     names.set_gone("x", 1); // The sender has heard of the new entry first.
