@@ -32,7 +32,7 @@ for line in "${plant[@]}"; do
     only=()
     if [[ $binary == shipped ]]; then only=(shipped); fi
     # A rare weakening needs more seeds than the default.
-    CORELANE_SIMULATOR_SEEDS=11000 CORELANE_MUTANT=$mutant "${built[$binary]}" "${only[@]}" >$target/output.txt 2>&1 || true
+    CORELANE_SIMULATOR_SEEDS=11000 CORELANE_CHAOS_SEEDS=11000 CORELANE_MUTANT=$mutant "${built[$binary]}" "${only[@]}" >$target/output.txt 2>&1 || true
     if grep -q "failing seed" $target/output.txt; then
         passed=$((passed + 1))
     else
