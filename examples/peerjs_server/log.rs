@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing::metadata::Metadata;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Maximum number of lines that wait for the writer.
 const WAITING: usize = 4096;
@@ -216,10 +219,15 @@ pub(crate) fn start(level: LevelFilter, format: Format) {
         .with_ansi(false)
         .with_target(false)
         .with_writer(maker);
+    // The client of NATS has a line for each message below this level. They would take the place of the server's own lines.
+    let targets = Targets::new()
+        .with_default(level.min(LevelFilter::INFO))
+        .with_target("corelane", level)
+        .with_target("peerjs_server", level);
     // This cannot fail: no other subscriber is set before.
     let _ = match format {
-        Format::Text => builder.try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => builder.finish().with(targets).try_init(),
+        Format::Json => builder.json().flatten_event(true).finish().with(targets).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| tracing::error!("a thread panicked: {panic}")));
 }

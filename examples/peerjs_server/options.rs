@@ -117,7 +117,8 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) membership: MembershipOptions,
 
-    /// Log events of this level and above to stderr: error, warn, info, debug or trace; or "off".
+    /// Log events of this level and above to stderr: error, warn, info, debug or trace; or "off". Events of other libraries below
+    /// info are not logged.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
     pub(crate) log: LevelFilter,
 

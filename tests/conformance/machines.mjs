@@ -182,8 +182,9 @@ function claimsOf(processes) {
  * Asserts that every id had at most one owner at any instant. A machine logs a release before it happens, and a claim after it has
  * succeeded; so two claims whose times overlap did overlap. Only this is allowed:
  *
- * - The same client has come back, by its token. The machine that had the id gives it up within `TAKE_OVER`; one that was away, so
- *   long after it is back.
+ * - The same client has come back, by its token. One of the two machines gives the id up within `TAKE_OVER`; one that was away, so
+ *   long after it is back. It may be the one with the later line: a claim is logged when its answer is here, and the id may have been
+ *   taken over again before.
  * - Another client gets the id of a machine that is killed or paused, `LEASED` after that at the earliest. Such a machine cannot close
  *   its client before it runs again; it has done so when it is back.
  *
@@ -199,7 +200,8 @@ export function assertSingleOwners(processes) {
       const isSame = held.token === next.token;
       const isFree = isSame || (away?.isStopped && next.start >= away.from + LEASED);
       const limit = Math.max(next.start, away?.to ?? 0) + (isSame ? TAKE_OVER : 0);
-      if (isFree && (held.end <= limit || away?.to === Infinity)) continue;
+      const end = isSame ? Math.min(held.end, next.end) : held.end;
+      if (isFree && (end <= limit || away?.to === Infinity)) continue;
       const all = claims.filter(({ id }) => id === next.id);
       const what = all.map(({ machine, token, start, end }) => `${machine} with token ${token} from ${start} to ${end}`);
       assert.fail(`two owners of ${next.id}, ${isSame ? "the same client" : "two clients"}: ${held.machine} and ${next.machine}\n${what.join("\n")}`);
