@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs test suites and prints the seconds that each took. `test.sh NAME...` runs the named suites or groups; without a
-# name it runs all. Group `test` is what a change of a line needs. Group `verify` is the longer rest. Two suites run at once;
+# name it runs all. Group `test` is what a change of a line needs, `verify` the longer rest, `figures` what only measures. Two run at once;
 # the output of each is printed when it ends. Suites that need a missing tool are listed as skipped; with
 # CORELANE_REQUIRE_ALL=1 a skip is a failure.
 set -uo pipefail
@@ -44,7 +44,7 @@ suites() {
     "$1" verify own elasticsearch "mvn javac" scripts/elasticsearch.sh
     "$1" verify own otlp "go python3" scripts/otlp.sh
     "$1" verify own fuzz "cargo-fuzz" scripts/fuzz.sh
-    "$1" verify release bench "go g++ node npm" scripts/bench.sh --quick
+    "$1" figures release bench "go g++ node npm" scripts/bench.sh --quick
 }
 
 conformance() {
