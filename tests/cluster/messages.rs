@@ -2,7 +2,7 @@
 
 use crate::machine::{Got, Machine, offer, wait_for};
 use crate::server::Server;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn two_machines_exchange_messages() {
@@ -174,7 +174,9 @@ fn the_last_messages_before_a_stop_are_sent_and_acknowledged() {
             let all = a.accounting();
             all.held + all.ok - before.ok == 20
         });
+        let stopping = Instant::now();
         a.cluster.stop();
+        let stopped = stopping.elapsed();
         let all = a.settled();
         // A stop waits for a second at most, which may be over before b's machine or NATS gets a processor.
         if all.ok - before.ok == 20 {
@@ -182,6 +184,8 @@ fn the_last_messages_before_a_stop_are_sent_and_acknowledged() {
             let expected: Vec<_> = (0..20).map(|number| offer("ann", "ben", number)).collect();
             assert_eq!(b.get(20), expected);
             good += 1;
+        } else {
+            assert!(stopped >= Duration::from_secs(1), "round {round}: the stop did not wait: {stopped:?}");
         }
         a.disconnect("ann");
     }
