@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 mod support;
-use support::{Bench, Hand, PATIENCE, config, of_type, settled, until};
+use support::{Bench, Hand, PATIENCE, config, of_type, settled, stopped, until};
 
 type Got = (u64, Option<ClientId>, u64, String);
 
@@ -532,13 +532,7 @@ fn a_handler_that_never_returns_is_given_up_with_all_it_kept_waiting() {
     second.publish();
     // A stop would give up the other worker too if that had no processor in the middle of a handler.
     until(|| router.accounting().ok - before.ok >= 50);
-    // Its thread may be late to end.
-    let mut stopped = Err(StopError::TimedOut);
-    until(|| {
-        stopped = router.stop_within(Duration::from_millis(20));
-        stopped != Err(StopError::TimedOut)
-    });
-    assert_eq!(stopped, Err(StopError::Stuck(1)));
+    assert_eq!(stopped(&router, Duration::from_millis(20)), Err(StopError::Stuck(1)));
     assert_eq!(router.stop_within(Duration::ZERO), Err(StopError::Stuck(1)), "asked again");
     let (mut got, mut closed) = (Vec::new(), 0);
     // The messages that the handler had sent before are delivered, the port reports the end, and the disconnected

@@ -13,8 +13,8 @@ use corelane::router::{
 };
 use std::time::{Duration, Instant};
 
-/// Time limit for something that must happen, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+mod support;
+use support::PATIENCE;
 
 const OFFER: &[u8] = br#"{"type":"offer","to":"ben"}"#;
 const HELLO: &[u8] = br#"{"type":"hello","to":"ann"}"#;

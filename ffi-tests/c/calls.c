@@ -110,11 +110,7 @@ static void generated_rest(size_t size) {
 
 static void *wait_until_released(void *argument) {
   const corelane_port *port = argument;
-  int32_t status;
-  do {
-    status = corelane_port_wait(*port, 60 * SECOND);
-  } while (status == CORELANE_BUSY); /* The other thread was inside for a moment. */
-  IS(status, CORELANE_STALE);
+  wait_until_stale(*port);
   return NULL;
 }
 

@@ -115,6 +115,15 @@ static inline const corelane_event *await_kind(loop *self, uint32_t kind) {
   return event;
 }
 
+/* Waits for the port until its release ends the wait. Another thread may be inside for a moment. */
+static inline void wait_until_stale(corelane_port port) {
+  int32_t status;
+  do {
+    status = corelane_port_wait(port, 60 * SECOND);
+  } while (status == CORELANE_BUSY);
+  IS(status, CORELANE_STALE);
+}
+
 /* Stops the router and releases it. */
 static inline void end_router(corelane_router router) {
   IS(corelane_router_stop(router, 10 * SECOND), CORELANE_OK);

@@ -167,12 +167,8 @@ static void check_fork(corelane_router router, corelane_port port) {
 }
 
 static void *wait_long(void *argument) {
-  corelane_port *port = argument;
-  int32_t status;
-  do {
-    status = corelane_port_wait(*port, 60 * SECOND);
-  } while (status == CORELANE_BUSY); /* The other thread was inside for a moment. */
-  CHECK(status == CORELANE_STALE);
+  const corelane_port *port = argument;
+  wait_until_stale(*port);
   return NULL;
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::asks::{Answer, AskFigures, Asks, Kept};
 use super::link::Moment;
 use super::name_map::NameMap;
-pub use super::owner::{Mac, News, Owner};
+pub use super::owner::{Mac, News, Owner, SEQUENCE};
 use crate::router::GatewayOptions;
 use crate::sync::mutant;
 

@@ -2,7 +2,7 @@
 //! lost; then it is made again, empty, and its revisions count from 1 again behind another mark, as in `src/cluster/nats.rs`. One
 //! thing differs: NATS compares sequences without their mark, and two of them may be equal by chance.
 
-use corelane::cluster::directory::{MachineInfo, Owner};
+use corelane::cluster::directory::{MachineInfo, Owner, SEQUENCE};
 use corelane::cluster::keys::{self, Key};
 use corelane::cluster::lease::TTL;
 use corelane::cluster::names::{Action, Operation, Outcome};
@@ -40,9 +40,6 @@ fn check_key(key: &Key) {
     assert!(text.split('.').all(is_plain) && !text.contains(['*', '>', ' ']), "{text} is no key");
     assert_eq!(Key::read(&text).as_ref(), Some(key));
 }
-
-/// A revision's bits that are the sequence in the bucket.
-pub const SEQUENCE: u64 = (1 << 40) - 1;
 
 /// A revision with the mark of a bucket.
 pub fn with_mark(revision: u64, mark: u64) -> u64 {

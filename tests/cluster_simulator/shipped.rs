@@ -1062,10 +1062,9 @@ impl Shipped {
                 }
             }
             Ask::Find(name) => {
-                let gateway = &node.core.gateway;
-                let is_used = |name: &str| gateway.take_used(name);
-                let counts = node.directory.was_read(&name, outcome.news(), now, is_used);
-                if let (true, Some((revision, owner))) = (counts, outcome.news()) {
+                let (gateway, news) = (&node.core.gateway, outcome.news());
+                let counts = node.directory.was_read(&name, news, now, |name| gateway.take_used(name));
+                if let (true, Some((revision, owner))) = (counts, news) {
                     node.names.seen(&name, revision, owner);
                 }
             }

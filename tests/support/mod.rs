@@ -9,6 +9,7 @@ pub mod random;
 use corelane::clients::ClientId;
 use corelane::clock::{Clock, ManualClock};
 use corelane::config::Config;
+use corelane::error::StopError;
 use corelane::metrics::{Accounting, SeriesStats, Stats};
 use corelane::monitor::Monitor;
 use corelane::router::{Builder, DeliveredMessage, Event, Port, Router, Worker};
@@ -163,6 +164,16 @@ pub fn until(mut what: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "the condition never held");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Stops a router within this time, and again as long as its threads are late to end.
+pub fn stopped(router: &Router, time: Duration) -> Result<(), StopError> {
+    let mut stopped = Err(StopError::TimedOut);
+    until(|| {
+        stopped = router.stop_within(time);
+        stopped != Err(StopError::TimedOut)
+    });
+    stopped
 }
 
 /// Checks that every message has ended and every delivery has been polled or given up, and that all are accounted for

@@ -112,9 +112,9 @@ impl<H: Host> Driver<H> {
 
     /// The leader's answer for a name that a worker has asked for.
     fn asked(&mut self, name: &str, outcome: Outcome, now: Moment) {
-        let gateway = &self.gateway;
-        let counts = self.directory.was_read(name, outcome.news(), now, |name| gateway.take_used(name));
-        if let (true, Some((revision, owner))) = (counts, outcome.news()) {
+        let (gateway, news) = (&self.gateway, outcome.news());
+        let counts = self.directory.was_read(name, news, now, |name| gateway.take_used(name));
+        if let (true, Some((revision, owner))) = (counts, news) {
             self.names.seen(name, revision, owner); // It may have been this machine's, and the watch is late.
         }
     }

@@ -64,9 +64,7 @@ fn a_renewal_of_the_incarnation_before_makes_nothing_of_the_next_one_valid() {
 fn a_bucket_may_be_lost_again_before_the_lease_is_written_again() {
     with_driver(|driver| {
         let start = since_boot();
-        (driver.is_connected, driver.has_bucket) = (true, true);
-        driver.due(start);
-        driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(1)), start);
+        joins(driver, start);
         let others = Seen { directory: &driver.directory, may_seize: false };
         driver.names.claim("x", 1, [0; 16], start, &others);
         let claim = driver.names.operations().remove(0);
@@ -82,11 +80,16 @@ fn a_bucket_may_be_lost_again_before_the_lease_is_written_again() {
     });
 }
 
-/// A driver that is connected and has its lease, and knows a machine that has died and its name.
-fn with_a_dead_machine(driver: &mut Driver<Deaf>, start: Moment) {
+/// The driver is connected and has its lease.
+fn joins(driver: &mut Driver<Deaf>, start: Moment) {
     (driver.is_connected, driver.has_bucket) = (true, true);
     driver.due(start);
     driver.news(News::Renewed(driver.incarnation, start, Outcome::Done(1)), start);
+}
+
+/// A driver that is connected and has its lease, and knows a machine that has died and its name.
+fn with_a_dead_machine(driver: &mut Driver<Deaf>, start: Moment) {
+    joins(driver, start);
     driver.news(News::WatchBegins, start);
     let (dead, owner) = (7, keys::owner_value(&Owner { incarnation: 7, claim: 1, mac: [0; 16] }));
     let info = MachineInfo { machine: "b".to_owned(), is_draining: false };

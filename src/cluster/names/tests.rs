@@ -72,6 +72,14 @@ fn settle(names: &mut Names, bucket: &mut Bucket, seen: &Seen) -> Vec<Told> {
     }
 }
 
+/// A claim whose write was done, and whose answer is not here.
+fn claim_under_way(names: &mut Names, bucket: &mut Bucket, seen: &Seen) -> (Operation, Outcome) {
+    names.claim("x", 1, ANN, NOW, seen);
+    let operation = names.operations().remove(0);
+    let outcome = bucket.apply(&operation);
+    (operation, outcome)
+}
+
 fn claim(names: &mut Names, bucket: &mut Bucket, seen: &Seen, number: u64, mac: Mac) -> Vec<Told> {
     names.claim("x", number, mac, NOW, seen);
     settle(names, bucket, seen)
@@ -316,9 +324,7 @@ fn a_lost_bucket_is_filled_again_with_the_own_names() {
 #[test]
 fn an_answer_of_a_bucket_that_is_lost_is_read_again() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
-    names.claim("x", 1, ANN, NOW, &seen);
-    let operation = names.operations().remove(0);
-    let outcome = bucket.apply(&operation);
+    let (operation, outcome) = claim_under_way(&mut names, &mut bucket, &seen);
     bucket = Bucket::default();
     names.bucket_is_new();
     assert_eq!(names.done(&operation, outcome, NOW, &seen), None);
@@ -529,9 +535,7 @@ fn a_bucket_without_a_trace_of_a_live_machines_name_is_not_believed() {
 #[test]
 fn an_answer_from_before_the_watch_began_again_is_read_again() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
-    names.claim("x", 1, ANN, NOW, &seen);
-    let operation = names.operations().remove(0);
-    let outcome = bucket.apply(&operation);
+    let (operation, outcome) = claim_under_way(&mut names, &mut bucket, &seen);
     // Meanwhile the same client claims its name elsewhere and leaves, and the watch begins again behind both.
     bucket.write("x", Some(Owner { incarnation: 2, claim: 1, mac: ANN }));
     bucket.write("x", None);
@@ -560,9 +564,7 @@ fn a_name_that_the_watch_has_told_of_is_not_written_again_although_the_directory
 #[test]
 fn only_what_is_owned_is_told_to_the_directory() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
-    names.claim("x", 1, ANN, NOW, &seen);
-    let operation = names.operations().remove(0);
-    let outcome = bucket.apply(&operation);
+    let (operation, outcome) = claim_under_way(&mut names, &mut bucket, &seen);
     let owner = Owner { incarnation: 1, claim: 1, mac: ANN };
     assert_eq!(names.done(&operation, outcome, NOW, &seen), Some((owner, 1)));
     names.touch("x");
@@ -596,9 +598,7 @@ fn a_place_that_was_gone_stays_gone_until_the_name_has_a_new_revision() {
 #[test]
 fn a_revision_that_was_gone_before_the_bucket_told_of_it_stays_gone() {
     let (mut names, mut bucket, seen) = (Names::new(1), Bucket::default(), Seen::default());
-    names.claim("x", 1, ANN, NOW, &seen);
-    let operation = names.operations().remove(0);
-    let outcome = bucket.apply(&operation);
+    let (operation, outcome) = claim_under_way(&mut names, &mut bucket, &seen);
     names.set_gone("x", 1); // A sender knows the revision, and has waited for the answer long enough.
     names.done(&operation, outcome, NOW, &seen);
     assert!(names.was_gone("x", 1));
