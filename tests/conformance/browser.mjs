@@ -82,6 +82,7 @@ async function openPeer(server, id) {
   );
   const assigned = await within(opened, `a Peer called ${id}`, PATIENCE);
   if (id) assert.equal(assigned, id);
+  await server.known(assigned);
   return { page, id: assigned, faults: async () => [...faults, ...(await page.evaluate(() => window.faults))] };
 }
 

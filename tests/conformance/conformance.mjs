@@ -143,7 +143,7 @@ describe("HTTP", () => {
   });
 
   check("the list of clients is refused unless discovery is allowed", async (t) => {
-    const server = await startServer(t);
+    const server = await startServer(t, { allow_discovery: null });
     await server.join("hidden");
     const answer = await server.get("/peerjs/peers");
     assert.equal(answer.status, 401);
@@ -284,8 +284,6 @@ describe("relaying", () => {
   check("200 messages keep their order, both ways at once", async (t) => {
     const server = await startServer(t);
     const [ann, ben] = [await server.join("ann"), await server.join("ben")];
-    // Until a new id is known on the other machines of a cluster, they hold only a few messages for it.
-    await Promise.all([exchange(ann, ben, 1, "to ben"), exchange(ben, ann, 1, "to ann")]);
     await Promise.all([exchange(ann, ben, 200, "to ben"), exchange(ben, ann, 200, "to ann")]);
   });
 

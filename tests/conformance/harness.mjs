@@ -266,11 +266,13 @@ async function startThree(t, options, how) {
   const { startNats } = await import("./nats.mjs");
   sharedNats ??= startNats({ after: () => {} }, { count: Number(process.env.CLUSTER) });
   const nats = await sharedNats;
-  const cluster = { cluster: nats.urls, cluster_name: randomUUID(), ...options };
+  // Each server lists the clients of all, unless the test removes the option.
+  const cluster = { cluster: nats.urls, cluster_name: randomUUID(), allow_discovery: true, ...options };
   const start = (machine, kind) => startOne(t, { machine, ...cluster }, { kind, ...how });
   const [first, ...others] = await Promise.all(["a", "b", "c"].map(start));
   for (const server of [first, ...others]) await server.inCluster(3);
   first.others = others;
+  first.lists = cluster.allow_discovery;
   return first;
 }
 
@@ -296,6 +298,8 @@ class Server {
   #turn = 0;
   /** The other servers of a cluster that the tests take for one. */
   others = [];
+  /** Whether the servers of a cluster list their clients. */
+  lists = false;
 
   constructor(program, port, monitor, { path = "/", key = "peerjs" }, { secure = false }) {
     this.#program = program;
@@ -325,6 +329,19 @@ class Server {
       const links = answer?.status === 200 ? JSON.parse(answer.text).links : [];
       return links.filter((link) => link.up).length >= machines - 1;
     });
+  }
+
+  /**
+   * Waits until each server of a cluster lists this id. Until then the others hold only a few messages for it, and drop those that
+   * may not be held.
+   */
+  async known(id) {
+    for (const { port } of this.lists ? [this, ...this.others] : []) {
+      await eventually(`${id} to be known on all servers`, async () => {
+        const answer = await get(port, `${this.path}${this.key}/peers`).catch(() => null);
+        return answer?.status === 200 && JSON.parse(answer.text).includes(id);
+      });
+    }
   }
 
   /** The server for the next client: itself, or each of a cluster in turn. */
@@ -402,16 +419,17 @@ class Server {
     return Object.assign(socket, { id, token });
   }
 
-  /** Connects a client and checks that OPEN arrives first. */
+  /** Connects a client and checks that OPEN arrives first. All servers of a cluster know its id afterwards. */
   async join(id, credentials) {
     const socket = await this.attempt(id, credentials);
     assert.deepEqual(await socket.next(), { type: "OPEN" }, `${id} is greeted`);
+    await this.known(id);
     return socket;
   }
 
-  /** Connects a client as soon as the server accepts it. */
-  joinEventually(id, credentials) {
-    return eventually(`${id} to be let in`, async () => {
+  /** Connects a client as soon as the server accepts it. All servers of a cluster know its id afterwards. */
+  async joinEventually(id, credentials) {
+    const joined = await eventually(`${id} to be let in`, async () => {
       // A server without descriptors may reset the connection.
       const socket = await this.attempt(id, credentials).catch(() => null);
       if (socket === null) return null;
@@ -420,6 +438,8 @@ class Server {
       await socket.closed();
       return null;
     });
+    await this.known(id);
+    return joined;
   }
 
   /** The samples of the monitor's exposition: `[{ name, labels, value }]`. */
