@@ -67,8 +67,8 @@ fn ten_times_as_many_names_as_there_is_room_for_are_reached_in_order() {
             }
             a.port.wait(Duration::from_millis(1));
             for got in b.get(60) {
+                let number = got.number();
                 let Got::Message(to, text) = got else { panic!("{got:?}") };
-                let number = text.rsplit(':').next().unwrap().trim_end_matches('}').parse().unwrap();
                 assert!(last.insert(to.clone(), number).is_none_or(|last| last < number), "{to}: {text}");
             }
             check(&a);

@@ -34,10 +34,7 @@ fn flow(a: &mut Machine, b: &mut Machine, next: &mut u64, lasts: Duration) -> (V
 }
 
 fn take(a: &mut Machine, b: &mut Machine, arrived: &mut Vec<u64>, failed: &mut usize) {
-    for event in b.events() {
-        let Got::Message(_, text) = event else { panic!("{event:?}") };
-        arrived.push(text.split(r#""payload":"#).nth(1).unwrap().trim_end_matches('}').parse().unwrap());
-    }
+    arrived.extend(b.events().iter().map(Got::number));
     *failed += a.events().len();
 }
 
@@ -60,9 +57,12 @@ fn survives(test: &str, fault: impl FnOnce(&mut Server), repair: impl FnOnce(&mu
     let (mut arrived, mut failed) = (Vec::new(), 0);
     let until = Instant::now() + LONG;
     while arrived.len() <= 100 {
-        let before = flow(&mut a, &mut b, &mut next, second);
-        arrived.extend(before.0);
-        failed += before.1;
+        // Fewer than a sender may have on a link, with those that have arrived and are not acknowledged yet.
+        if next < arrived.len() as u64 + 50 {
+            a.offer("ann", "ben", next);
+            next += 1;
+        }
+        take(&mut a, &mut b, &mut arrived, &mut failed);
         assert!(failed == 0 && Instant::now() < until, "{} {failed}", arrived.len());
     }
     fault(&mut nats);

@@ -30,6 +30,14 @@ pub enum Got {
     Expired(u64),
 }
 
+impl Got {
+    /// The number that is the payload of a message.
+    pub fn number(&self) -> u64 {
+        let Self::Message(_, text) = self else { panic!("{self:?}") };
+        text.split(r#""payload":"#).nth(1).unwrap().trim_end_matches('}').parse().unwrap()
+    }
+}
+
 impl Machine {
     pub fn new(url: &str, machine: &str) -> Self {
         Self::with(url, machine, &[], |_| {})

@@ -1,6 +1,6 @@
 //! Messages between machines.
 
-use crate::machine::{Got, Machine, offer, wait_for};
+use crate::machine::{Got, LONG, Machine, offer, wait_for};
 use crate::server::Server;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,9 @@ fn two_machines_exchange_messages() {
     b.join(1);
     a.connect("ann");
     b.connect("ben");
-    wait_for("a knows ben", || a.cluster.status().names_known == 2);
+    wait_for("each knows the other", || {
+        [&a, &b].iter().all(|machine| machine.cluster.status().names_known == 2)
+    });
     a.offer("ann", "ben", 1);
     a.port.wait(Duration::from_millis(1));
     assert_eq!(b.get(1), [offer("ann", "ben", 1)]);
@@ -57,18 +59,18 @@ fn a_hundred_thousand_messages_arrive_in_order_between_three_machines() {
     let mut expected = [0_u64; 2];
     let mut sent = 0;
     while expected != [COUNT; 2] {
-        // So few under way that no sender passes its share of a link: 256 messages.
-        while sent < COUNT && sent < expected[0].min(expected[1]) + 100 {
+        // So few under way that no sender passes its share of a link, 256 messages. Those of the last three rounds may have arrived,
+        // but are not acknowledged at the sender's worker yet.
+        while sent < COUNT && sent < expected[0].min(expected[1]) + 50 {
             machines[0].offer("ann", "cat", sent);
             machines[1].offer("ben", "cat", sent);
             sent += 1;
         }
         assert_eq!((machines[0].events(), machines[1].events()), (Vec::new(), Vec::new()));
         for event in machines[2].events() {
+            let number = event.number();
             let Got::Message(_, text) = event else { panic!("{event:?}") };
             let from = usize::from(text.contains(r#""src":"ben""#));
-            let number: u64 =
-                text.split(r#""payload":"#).nth(1).unwrap().trim_end_matches('}').parse().unwrap();
             assert_eq!(number, expected[from], "{text}");
             expected[from] += 1;
         }
@@ -199,15 +201,20 @@ fn a_client_that_leaves_and_connects_elsewhere_gets_all_in_order() {
     machines.iter().for_each(|machine| machine.join(2));
     machines[0].connect("ann");
     let (mut next, mut seen) = (0, Vec::new());
+    let end = Instant::now() + LONG;
     for round in 0..10 {
         let at = 1 + round % 2;
         machines[at].connect("ben");
         let until = next + 40;
         while next < until {
-            machines[0].offer("ann", "ben", next);
+            // Far fewer than may be held for one sender: the news of a move may take long.
+            if next <= seen.last().map_or(0, Got::number) + 8 {
+                machines[0].offer("ann", "ben", next);
+                next += 1;
+            }
             machines[0].port.wait(Duration::from_millis(1));
-            next += 1;
             seen.extend(machines[at].events());
+            assert!(Instant::now() < end, "{next} sent, {:?}", seen.last());
         }
         machines[at].disconnect("ben");
         // What was on the way when it left.
@@ -221,15 +228,7 @@ fn a_client_that_leaves_and_connects_elsewhere_gets_all_in_order() {
     let all = machines[0].settled();
     std::thread::sleep(Duration::from_millis(500));
     seen.extend(machines[1].events());
-    let numbers: Vec<u64> = seen
-        .iter()
-        .map(|event| match event {
-            Got::Message(_, text) => {
-                text.split(r#""payload":"#).nth(1).unwrap().trim_end_matches('}').parse().unwrap()
-            }
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let numbers: Vec<u64> = seen.iter().map(Got::number).collect();
     assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
     // Deliveries that a closing client has not taken are lost with it; none else.
     assert_eq!((all.ok + all.failed + all.expired, all.expired), (next, 0), "{all:?}");

@@ -130,6 +130,8 @@ fn a_server_that_is_cut_off_fences_its_machine() {
     let knows = |machine: &Machine, count| machine.cluster.status().names_known == count;
     machines.iter().for_each(|machine| wait_for("all names", || knows(machine, 4)));
     exchange(&mut machines, 0, "ann", 1, "ben", 1);
+    // Acknowledged: otherwise it would end as lost.
+    machines[0].settled();
 
     cut.store(0, Ordering::SeqCst);
     doors[0].close(|_| true);

@@ -71,7 +71,6 @@ fn many_names(test: &str, count: usize) {
     });
     let (took, grown) = (begun.elapsed(), resident().saturating_sub(before));
     println!("{count} names read in {took:?}: {} MB more, {rounds} local messages meanwhile", grown >> 20);
-    assert!(rounds > 1, "{rounds}");
     // The directory, its table in the router for twice as many names, and a machine's other memory.
     assert!(grown < 700 * count as u64 + (96 << 20), "{} MB", grown >> 20);
     a.join(0);

@@ -156,9 +156,9 @@ for (const count of [1, 3]) {
       const sockets = [await a.join("ann", { token })];
       let sent = 0;
       const numbers = () => sockets.flatMap(({ unread }) => unread.filter(({ type }) => type === "CANDIDATE").map(({ payload }) => payload));
-      // One sender has a sixteenth of a link's 2,048 messages. A machine that gets no processor for a while must not cost more.
+      // Fewer than may be held for one sender: a machine may learn late of a move.
       const sending = setInterval(() => {
-        if (sent - Math.max(-1, ...numbers()) > 100) return;
+        if (sent - Math.max(-1, ...numbers()) > 50) return;
         ben.send({ type: "CANDIDATE", dst: "ann", payload: sent });
         sent += 1;
       }, 2);
@@ -169,11 +169,12 @@ for (const count of [1, 3]) {
       }
       await sleep(200);
       clearInterval(sending);
-      await eventually("the last one", () => numbers().includes(sent - 1));
+      await reaches(ben, sockets.at(-1)); // after all before it
       const arrived = numbers();
       assert.deepEqual(arrived, [...new Set(arrived)].sort((x, y) => x - y), "in order over all sockets, none twice");
       t.diagnostic(`${sent} sent, ${arrived.length} arrived over ${sockets.length} sockets`);
-      assert.ok(arrived.length >= sent * 0.95, `${arrived.length} of ${sent}`);
+      // And what one move lost on a machine that got no processor.
+      assert.ok(arrived.length >= sent * 0.95 - 50, `${arrived.length} of ${sent}`);
     });
 
     check("a message for an absent client is held, then delivered anywhere or answered with EXPIRE", { count, options: { expire_timeout: 8000 } }, async (t, machines, nats, a, b, c) => {
@@ -193,7 +194,7 @@ for (const count of [1, 3]) {
     check("100,000 messages keep their order across machines", { count }, async (t, machines, nats, a, b, c) => {
       const [ann, ben, cleo] = [await a.join("ann"), await b.join("ben"), await c.join("cleo")];
       await allReach(ann, ben, cleo);
-      // One sender has a sixteenth of a link's 2,048 messages, until the other machine has acknowledged them.
+      // One sender has a sixteenth of a link's 4,096 messages, until the other machine has acknowledged them.
       await Promise.all([stream(ann, ben, 40_000, 32), stream(ben, cleo, 30_000, 32), stream(cleo, ann, 30_000, 32)]);
     });
 

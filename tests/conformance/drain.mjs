@@ -43,17 +43,17 @@ check("idle clients are closed first and one after another, a call that is set u
   await eventually("not ready", async () => /drains/.test((await get(server.monitor, "/readyz")).text));
   await assert.rejects(server.attempt("late"), /503/);
   assert.deepEqual(await ended, { code: 0, signal: null });
-  assert.ok((await conversation) - begin > 4_000, "the conversation went on for most of the drain");
+  assert.ok((await conversation) - begin > 3_000, "the conversation went on for most of the drain");
   await eventually("all to be closed", () => closed.length === 32);
   assert.ok(closed.every(({ code }) => code === RESTART), JSON.stringify(closed));
   const names = closed.map(({ id }) => id);
   assert.deepEqual(names.slice(30).sort(), ["ann", "ben"], "the two that talked are the last");
-  // 30 clients over 6 s: not all in one step.
-  assert.ok(closed[29].at - closed[0].at > 1_000, "paced");
+  // One for each step of 50 ms.
+  assert.ok(closed[29].at - closed[0].at > 300, "paced");
 });
 
 check("what a client has sent before it is closed arrives, and what was sent to it", async (t) => {
-  const server = await startServer(t, { drain_seconds: 4, threads: 2 });
+  const server = await startServer(t, { drain_seconds: 8, threads: 2 });
   const pairs = [];
   for (let number = 0; number < 20; number += 1) {
     const [from, to] = [await server.join(`from ${number}`), await server.join(`to ${number}`)];
@@ -72,8 +72,8 @@ check("what a client has sent before it is closed arrives, and what was sent to 
   for (const { to, sent } of pairs) {
     const numbers = to.unread.filter(({ type }) => type === "OFFER").map(({ payload }) => payload);
     assert.deepEqual(numbers, numbers.map((_, index) => index), "in order, none missing between");
-    // Those of the last second may have been sent while one of the two was already being closed: a busy machine closes slowly.
-    const due = sent.filter((at) => at < sent.at(-1) - 1_000).length;
+    // Those of the last 2 s may have been sent while one of the two was already being closed: a busy machine closes slowly.
+    const due = sent.filter((at) => at < sent.at(-1) - 2_000).length;
     assert.ok(numbers.length >= due, `${sent.length} sent, ${due} of them in time, ${numbers.length} arrived`);
   }
 });
