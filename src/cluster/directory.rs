@@ -219,6 +219,12 @@ impl Directory {
         self.names.get(name).map(|known| (known.owner, known.revision))
     }
 
+    /// Whether the name's entry is from the time since the watch began: told by it, or written by this machine. In the first
+    /// seconds of a new bucket, entries from before stay, and may be gone from the bucket.
+    pub fn is_told(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|known| known.round == self.round)
+    }
+
     /// The other incarnations with members in a room.
     pub fn interested(&self, room: &str) -> impl Iterator<Item = u64> + '_ {
         self.rooms.get(room).into_iter().flatten().copied().filter(|one| *one != self.own)

@@ -768,13 +768,13 @@ impl Names {
         self.watch = self.watch.wrapping_add(1);
     }
 
-    /// The watch has begun again and told everything: writes owned names again that the bucket does not have. `is_there`: the
-    /// directory has the name. It may have no room for names that the watch has told of.
-    pub fn reclaim_missing(&mut self, is_there: impl Fn(&str) -> bool) {
+    /// The watch has begun again and told everything: writes owned names again that the bucket does not have. `is_told`:
+    /// [`Directory::is_told`](super::directory::Directory::is_told). It may have no room for names that the watch has told of.
+    pub fn reclaim_missing(&mut self, is_told: impl Fn(&str) -> bool) {
         self.before_watch = self.numbers;
         let watch = self.watch;
         for (name, known) in &mut self.names {
-            if known.state == State::Owned && known.told != watch && !is_there(name) {
+            if known.state == State::Owned && known.told != watch && !is_told(name) {
                 known.state = State::Reclaiming;
                 known.operation = 0;
                 self.reclaims.push_back(name.clone());

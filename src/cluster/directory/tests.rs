@@ -19,6 +19,24 @@ fn synced() -> Directory {
 }
 
 #[test]
+fn a_name_from_before_a_watch_is_not_told_by_it() {
+    let mut directory = Directory::new(1, 100, 100);
+    directory.begin(false);
+    directory.lease(2, info("b"));
+    directory.name("ann", 5, OWNER, Moment::ZERO);
+    directory.synced(Moment::ZERO);
+    assert!(directory.is_told("ann") && !directory.is_told("ben"));
+    // The watch of a new bucket, and one that begins again soon after: the entry stays, and may have been deleted.
+    for is_new in [true, false] {
+        directory.begin(is_new);
+        directory.synced(Moment::ZERO);
+        assert!(directory.owner("ann").is_some() && !directory.is_told("ann"));
+    }
+    directory.name("ann", 6, OWNER, Moment::ZERO);
+    assert!(directory.is_told("ann"));
+}
+
+#[test]
 fn a_room_that_had_no_place_gets_one_when_another_room_ends() {
     let mut directory = Directory::new(1, 100, 2);
     directory.begin(false);

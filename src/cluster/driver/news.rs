@@ -160,6 +160,6 @@ impl<H: Host> Driver<H> {
             return;
         }
         let directory = &self.directory;
-        self.names.reclaim_missing(|name| directory.owner(name).is_some());
+        self.names.reclaim_missing(|name| directory.is_told(name));
     }
 }

@@ -136,7 +136,7 @@ impl Shipped {
             self.check_acknowledged(place);
             // NATS gets it behind the frames.
             let at = now.max(self.frames.last_from(own)) + Duration::from_millis(1);
-            let knew = super::Knew { may_seize: false, owner: None };
+            let knew = super::Knew { may_seize: false, owner: None, generation: 0 };
             self.asks.put(at, (process, 0), (0, Ask::EndLease(own), knew));
         }
         self.nodes[place] = None;
